@@ -1,0 +1,202 @@
+"""What every task gives the rest of snnexp: a frozen `TaskSpec` and loaders of one batch layout.
+
+Letters: B batch, T time, K classes, H W space, N items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+Kind = Literal["classification", "depth"]
+Split = Literal["train", "val", "test"]
+
+
+class DataError(Exception):
+    """Data that cannot be used; the message names the file, what was expected and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """All that a model may know of a task.
+
+    `step_shape` is the shape of one time step (or of the static image), channels first.
+    `n_steps` is None for a static input. `dt` is the duration of a step in seconds, None where
+    a step has no physical duration.
+    """
+
+    name: str
+    kind: Kind
+    step_shape: tuple[int, ...]
+    n_steps: int | None
+    dt: float | None
+    classes: tuple[str, ...] = ()
+    item: str = "sample"
+
+    @property
+    def static(self) -> bool:
+        """Whether the input has no time axis."""
+        return self.n_steps is None
+
+
+class Batch(TypedDict):
+    """One batch: input [B, T, ...] (static: [B, ...]), target [B] or [B, 1, H, W], index [B].
+
+    `index` is the position in the split's dataset, so that a task can look up what else it knows
+    of an item (its recording, its time, its flow).
+    """
+
+    input: Tensor
+    target: Tensor
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run predicted for one split, in dataset order: scores [N, K], target [N], index [N]."""
+
+    scores: Tensor
+    target: Tensor
+    index: Tensor
+
+
+class ArrayDataset(Dataset[Batch]):
+    """Items held in memory (or memory-mapped), collated by slicing: no per-item Python work.
+
+    `transform` maps the input and target of a whole batch, e.g. to augment or to cast.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
+        if len(inputs) != len(targets):
+            raise DataError(f"{len(inputs)} inputs but {len(targets)} targets")
+        self.inputs, self.targets, self.transform = inputs, targets, transform
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, i: int) -> Batch:
+        batch = self.__getitems__([i])
+        return Batch(input=batch["input"][0], target=batch["target"][0], index=batch["index"][0])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        index = torch.as_tensor(indices)
+        x, y = self.inputs[index], self.targets[index]
+        if self.transform is not None:
+            x, y = self.transform(x, y)
+        return Batch(input=x, target=y, index=index)
+
+
+def collate(batch: Batch | list[Batch]) -> Batch:
+    """Pass on what `__getitems__` collated; stack items of datasets that have none."""
+    if isinstance(batch, dict):
+        return batch
+    return torch.utils.data.default_collate(batch)
+
+
+@dataclass
+class TaskReport:
+    """Facts of the data for result.json and the closing summary.
+
+    `notes` are counted, documented skips and conversions; `real_data` says how to get the real data.
+    """
+
+    variant: Literal["sample", "real"]
+    source: str
+    sizes: dict[str, int]
+    notes: dict[str, int | float | str] = field(default_factory=dict)
+    real_data: str = ""
+
+
+class TaskDataModule(L.LightningDataModule):
+    """Base of all tasks.
+
+    A subclass prepares files in `prepare_data` (download, sample, feature cache: one process),
+    fills `datasets` and `_spec` in `setup`, and may override the hooks at the end.
+    """
+
+    def __init__(
+        self,
+        *,
+        data: Literal["sample", "real"],
+        data_dir: str,
+        cache_dir: str,
+        batch_size: int,
+        num_workers: int,
+    ) -> None:
+        super().__init__()
+        self.data, self.batch_size, self.num_workers = data, batch_size, num_workers
+        self.data_dir, self.cache_dir = Path(data_dir), Path(cache_dir)
+        self.datasets: dict[Split, Dataset[Batch]] = {}
+        self._spec: TaskSpec | None = None
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The task's facts; known after `setup`."""
+        if self._spec is None:
+            raise RuntimeError(f"{type(self).__name__}.spec is read before setup()")
+        return self._spec
+
+    def loader(
+        self,
+        split: Split,
+        *,
+        shuffle: bool = False,
+        sampler: Sampler[int] | None = None,
+        drop_last: bool = False,
+    ) -> DataLoader[Batch]:
+        """Return the loader of one split; every batch is a `Batch`."""
+        return DataLoader(
+            self.datasets[split],
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled training batches."""
+        return self.loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Validation batches in dataset order."""
+        return self.loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Test batches in dataset order."""
+        return self.loader("test")
+
+    def report(self) -> TaskReport:
+        """Say what the data were; subclasses add source, notes and how to get the real data."""
+        raise NotImplementedError(f"{type(self).__name__} must implement report()")
+
+    def baselines(self) -> dict[str, float]:
+        """Test figures of trivial predictors on the same splits: `chance`, `linear`, ..."""
+        return {}
+
+    def extra_metrics(self, split: Split, predictions: Predictions) -> dict[str, float]:
+        """Figures only this task knows (event-based detection, derived problems, ...)."""
+        return {}
+
+    def figures(self, split: Split, predictions: Predictions, folder: Path) -> list[Path]:
+        """Draw this task's own figures into `folder`; return their paths."""
+        return []
+
+    def state(self) -> dict[str, Any]:
+        """Constants fitted on the training set that prediction on a new file needs."""
+        return {}

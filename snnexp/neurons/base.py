@@ -1,0 +1,40 @@
+"""The contract of all neurons: a whole sequence in, spikes, last membrane and counts out.
+
+Letters: T time; the other axes are the caller's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn as nn
+from torch import Tensor
+
+
+class NeuronOutput(NamedTuple):
+    """`spikes` has the shape of the input; `v` and `count` lack its time axis.
+
+    `v` is the membrane after the last step. `count` is the number of spikes of each neuron over
+    all steps, float32, without gradient: firing rates cost no second pass.
+    """
+
+    spikes: Tensor
+    v: Tensor
+    count: Tensor
+
+
+class Neuron(nn.Module):
+    """Base of all spiking layers, built by a model as `neuron(channels, time_dim=, channel_dim=)`.
+
+    `time_dim` and `channel_dim` are positions in the input. `forward(x, v0, weight)` sees the whole
+    sequence; `v0` is the membrane before the first step (shape of x without time; default: reset
+    value); `weight` is the weight of the layer that made x, for neurons normalised by it.
+    """
+
+    def __init__(self, channels: int, time_dim: int = 0, channel_dim: int = 2) -> None:
+        super().__init__()
+        self.channels, self.time_dim, self.channel_dim = channels, time_dim, channel_dim
+
+    def forward(self, x: Tensor, v0: Tensor | None = None, weight: Tensor | None = None) -> NeuronOutput:
+        """Run the neurons over all steps of x."""
+        raise NotImplementedError
