@@ -35,6 +35,8 @@ class Neuron(nn.Module):
         super().__init__()
         self.channels, self.time_dim, self.channel_dim = channels, time_dim, channel_dim
 
-    def forward(self, x: Tensor, v0: Tensor | None = None, weight: Tensor | None = None) -> NeuronOutput:
+    def forward(
+        self, x: Tensor, v0: Tensor | None = None, weight: Tensor | None = None
+    ) -> NeuronOutput:
         """Run the neurons over all steps of x."""
         raise NotImplementedError
