@@ -1,0 +1,1 @@
+"""Spiking neural network papers, reproduced: one config-driven framework around one LIF op."""

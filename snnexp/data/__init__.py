@@ -1,0 +1,1 @@
+"""Data tools that tasks use; nothing here knows a task."""

@@ -60,7 +60,7 @@ class Batch(TypedDict):
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a run predicted for one split, in dataset order: scores [N, K], target [N], index [N]."""
+    """What a run predicted for one split: scores [N, K], target [N], index [N] (dataset order)."""
 
     scores: Tensor
     target: Tensor
@@ -109,7 +109,8 @@ def collate(batch: Batch | list[Batch]) -> Batch:
 class TaskReport:
     """Facts of the data for result.json and the closing summary.
 
-    `notes` are counted, documented skips and conversions; `real_data` says how to get the real data.
+    `notes` are counted, documented skips and conversions; `real_data` says how to get the real
+    data.
     """
 
     variant: Literal["sample", "real"]

@@ -1,4 +1,4 @@
-"""A folder built once: keyed by the config and the source files that made it, never half-written."""
+"""A folder built once, keyed by the config and source files that made it, never half-written."""
 
 from __future__ import annotations
 

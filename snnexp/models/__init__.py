@@ -1,0 +1,1 @@
+"""One architecture a file; each takes a `TaskSpec` and a neuron factory."""

@@ -53,7 +53,7 @@ def test_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path):
         (path / "x.txt").write_text("half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(DataError, match="No space left on device.*cache_dir"):
+    with pytest.raises(DataError, match=r"No space left on device.*cache_dir"):
         cache.cached(tmp_path, {}, SOURCES, build, "features")
     assert [p for p in tmp_path.iterdir() if p.is_dir()] == []
 

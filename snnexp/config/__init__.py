@@ -1,0 +1,1 @@
+"""Composition, schema and validation of the run's configuration."""

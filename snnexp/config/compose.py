@@ -1,0 +1,112 @@
+"""Compose configurations outside `hydra.main`, and explain override mistakes in plain words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from snnexp.config.validate import ConfigError, near
+
+CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
+
+
+def compose_config(overrides: Sequence[str] = ()) -> DictConfig:
+    """Compose the run configuration for `overrides`, with `name` filled in.
+
+    Raises ConfigError for a group, option or key that does not exist.
+    """
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        try:
+            cfg = compose("config", list(overrides), return_hydra_config=True)
+        except HydraException as error:
+            raise ConfigError(list(_explain(error, overrides))) from error
+    choices = dict(cfg.hydra.runtime.choices)
+    with open_dict(cfg):
+        cfg.pop("hydra")
+    return with_name(cfg, choices)
+
+
+def with_name(cfg: DictConfig, choices: dict[str, Any]) -> DictConfig:
+    """Fill `name` from the experiment, or from task and model."""
+    if cfg.name is None:
+        experiment = choices.get("experiment")
+        cfg.name = experiment or f"{choices['task']}-{choices['model']}"
+    return cfg
+
+
+def preflight(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for overrides that cannot compose, before Hydra reports them its own way.
+
+    Of a sweep (`seed=0,1,2`, `model=a,b`) only overrides with one value are looked at here; each
+    job validates its own configuration.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError([f"override not understood: {_first_line(error)}"]) from error
+    compose_config([o.input_line for o in parsed if _single(o)])
+
+
+def _single(override: Override) -> bool:
+    key = override.key_or_group
+    return not override.is_sweep_override() and not key.startswith("hydra") and bool(override.input_line)
+
+
+def _explain(error: HydraException, overrides: Sequence[str]) -> Iterator[str]:
+    """Turn Hydra's composition error into problems with near misses."""
+    text = str(error)
+    if missing := re.search(r"Could not find '([\w\-]+)/([^']+)'", text):
+        group, option = missing.groups()
+        yield f"{group}={option}: there is no configs/{group}/{option}.yaml. {near(option, options(group))}"
+    elif group_key := re.search(r"Could not override '([^']+)'\.\s*\n?.*No match in the defaults", text):
+        key = group_key.group(1)
+        yield f"{key}: no such key or group. {near(key.split('@')[0], _known_keys())}"
+    elif unknown := re.search(r"Could not override '([^']+)'", text):
+        key = unknown.group(1)
+        yield f"{key}: no such key. {_near_key(key, overrides)}"
+    else:
+        yield _first_line(error)
+
+
+def _near_key(key: str, overrides: Sequence[str]) -> str:
+    """Near misses of a dotted key among all keys of the configuration the user meant."""
+    groups = [o for o in overrides if re.match(r"[\w/@.]+=[\w\-]+$", o) and _is_group(o)]
+    known = _known_keys(groups)
+    candidates = [k for k in known if k.split(".")[0] == key.split(".")[0]] or known
+    return near(key, candidates)
+
+
+def _is_group(override: str) -> bool:
+    return (CONFIG_DIR / override.split("=")[0].split("@")[0]).is_dir()
+
+
+def _known_keys(groups: Sequence[str] = ()) -> list[str]:
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        cfg = compose("config", list(groups))
+    return sorted(_flatten(OmegaConf.to_container(cfg, resolve=False)))
+
+
+def _flatten(node: Any, path: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            inner = f"{path}.{key}" if path else str(key)
+            if not str(key).startswith("_"):
+                yield inner
+            yield from _flatten(value, inner)
+
+
+def options(group: str) -> list[str]:
+    """List the yaml files of a group."""
+    return sorted(p.stem for p in (CONFIG_DIR / group).glob("*.yaml"))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]

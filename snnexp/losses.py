@@ -1,0 +1,104 @@
+"""What a run minimises: a task loss on the prediction plus, if asked for, a price on spikes.
+
+Letters: B batch, K classes, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class ActivityPenalty(nn.Module):
+    """A price on the spikes of hidden layers, given in the order of execution."""
+
+    def forward(self, spikes: Sequence[Tensor]) -> Tensor:
+        """Return the price, a scalar with gradient."""
+        raise NotImplementedError
+
+
+class SquaredSpikes(ActivityPenalty):
+    """weight * sum over layers l = 1..L of (l/L if by_depth else 1) * 0.5 * mean(s_l^2).
+
+    As s is 0 or 1 the value is half the firing rate; the square matters in the gradient, which is
+    proportional to s: only neurons that fire are pushed down.
+    Source: code of the speech and seizure papers (weight 0.1, by_depth).
+    """
+
+    def __init__(self, *, weight: float, by_depth: bool) -> None:
+        super().__init__()
+        self.weight, self.by_depth = weight, by_depth
+
+    def forward(self, spikes: Sequence[Tensor]) -> Tensor:
+        """Return the price of the given layers' spikes."""
+        if not spikes:
+            raise ValueError("loss.activity needs spiking layers, but the model has none")
+        shares = [(i + 1) / len(spikes) if self.by_depth else 1.0 for i in range(len(spikes))]
+        terms = [c * 0.5 * s.square().mean() for c, s in zip(shares, spikes, strict=True)]
+        return self.weight * torch.stack(terms).sum()
+
+
+class Loss(nn.Module):
+    """Base of all losses: `kind` names the kind of task it serves."""
+
+    kind: str
+
+    def __init__(self, activity: ActivityPenalty | None) -> None:
+        super().__init__()
+        self.activity = activity
+
+    def task_loss(self, prediction: Tensor | tuple[Tensor, ...], target: Tensor) -> Tensor:
+        """Return the loss of a prediction, a scalar."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        prediction: Tensor | tuple[Tensor, ...],
+        target: Tensor,
+        spikes: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Return `loss`, and its parts `task` and `activity` where there is a penalty."""
+        task = self.task_loss(prediction, target)
+        if self.activity is None:
+            return {"loss": task}
+        activity = self.activity(list(spikes.values()))
+        return {"loss": task + activity, "task": task.detach(), "activity": activity.detach()}
+
+
+def _scores(prediction: Tensor | tuple[Tensor, ...]) -> Tensor:
+    if not isinstance(prediction, Tensor):
+        raise TypeError("this loss takes class scores [B, K], the model gives several maps")
+    return prediction
+
+
+class CrossEntropy(Loss):
+    """-log softmax(scores)[target], mean over the batch."""
+
+    kind = "classification"
+
+    def __init__(self, *, label_smoothing: float, activity: ActivityPenalty | None) -> None:
+        super().__init__(activity)
+        self.label_smoothing = label_smoothing
+
+    def task_loss(self, prediction: Tensor | tuple[Tensor, ...], target: Tensor) -> Tensor:
+        """Return the cross-entropy of scores [B, K] and classes [B]."""
+        scores = _scores(prediction).float()
+        return F.cross_entropy(scores, target, label_smoothing=self.label_smoothing)
+
+
+class MeanSquaredRate(Loss):
+    """Mean over batch and classes of (rate - one_hot)^2; Fang et al. 2021 (PLIF), section 2.3."""
+
+    kind = "classification"
+
+    def __init__(self, *, activity: ActivityPenalty | None) -> None:
+        super().__init__(activity)
+
+    def task_loss(self, prediction: Tensor | tuple[Tensor, ...], target: Tensor) -> Tensor:
+        """Return the squared error of rates [B, K] against classes [B]."""
+        rates = _scores(prediction).float()
+        return F.mse_loss(rates, F.one_hot(target, rates.shape[-1]).to(rates.dtype))

@@ -1,0 +1,53 @@
+"""How a trace of weighted spikes becomes one score per class.
+
+Letters: B batch, T time, N inputs, K classes.
+
+Both readouts are normalised as the spiking layers of s2net: with w_k the weights of class k and a
+learned offset b_k, score_k = y_k / (||w_k||^2 + 1e-8) - b_k.
+Source: Pellegrini et al. 2021 and the code of its technical report (arXiv 1911.10124).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from snnexp.neurons.li import LI
+
+EPS = 1e-8
+
+
+class NormalisedReadout(nn.Module):
+    """Linear readout of spikes over time, `mode` mean or max.
+
+    mean: y = mean over t of W s[t]. As the mean is linear it is taken before the product, which
+    then runs once instead of T times.
+    max: u[t] = decay u[t-1] + (1 - decay) W s[t] (decay learned, one for the layer), and
+    y = max over t of u[t].
+    """
+
+    def __init__(
+        self, inputs: int, classes: int, *, mode: str, weight_std: float, decay: float
+    ) -> None:
+        super().__init__()
+        if mode not in ("mean", "max"):
+            raise ValueError(f"readout mode {mode!r}; expected 'mean' or 'max' (model.readout)")
+        self.mode = mode
+        self.linear = nn.Linear(inputs, classes, bias=False)
+        nn.init.normal_(self.linear.weight, 0.0, weight_std / inputs**0.5)
+        self.offset = nn.Parameter(1.0 + 0.01 * torch.randn(classes))
+        self.integrator = LI(decay=decay) if mode == "max" else None
+
+    def forward(self, spikes_TBN: Tensor, *, trace: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Return scores [B, K] and, where asked for or needed, their course over time [T, B, K]."""
+        if self.integrator is None:
+            mean_BN = spikes_TBN.mean(0)
+            course = self._normalise(self.linear(spikes_TBN)) if trace else None
+            return self._normalise(self.linear(mean_BN)), course
+        u_TBK = self._normalise(self.integrator(self.linear(spikes_TBN)))
+        return u_TBK.amax(0), u_TBK
+
+    def _normalise(self, y: Tensor) -> Tensor:
+        norm_K = self.linear.weight.square().sum(1) + EPS
+        return y / norm_K - self.offset

@@ -1,0 +1,111 @@
+"""What happens around the steps of a run: seeds, guards, warnings, the progress bar."""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar, TQDMProgressBar
+from rich.console import Console
+from torch import Tensor
+
+log = logging.getLogger("snnexp")
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is not a finite number any more."""
+
+
+class EpochSeed(Callback):
+    """Seed every generator from (seed, epoch, process) when an epoch starts.
+
+    An epoch's shuffling, dropout and augmentation then depend on nothing before it: a run that is
+    resumed at an epoch's start continues with the numbers of a run that was never cut.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Seed Python, NumPy and torch."""
+        key = (self.seed, trainer.current_epoch, trainer.global_rank)
+        state = int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0])
+        random.seed(state)
+        np.random.seed(state)  # noqa: NPY002 - libraries draw from the global generator
+        torch.manual_seed(state)
+
+
+class FiniteLoss(Callback):
+    """Stop a run whose loss is NaN or infinite, before it overwrites its last good checkpoint.
+
+    `every`: batches between two looks; each look waits for the device.
+    """
+
+    def __init__(self, *, every: int) -> None:
+        self.every = max(1, every)
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Look at the loss of this batch."""
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if not isinstance(loss, Tensor) or batch_idx % self.every:
+            return
+        if not torch.isfinite(loss).all():
+            rates = [g["lr"] for o in trainer.optimizers for g in o.param_groups]
+            raise TrainingDiverged(
+                f"the training loss became {loss.item()} at epoch {trainer.current_epoch}, batch "
+                f"{batch_idx} (learning rate {rates[0] if rates else 'none'}). Try a smaller "
+                "optimizer.lr, trainer.gradient_clip_val=1, or trainer.precision=32-true; "
+                "checkpoints of earlier epochs are kept in the run's folder."
+            )
+
+
+class DeadNeuronWarning(Callback):
+    """Warn once a layer when more than `share` of its neurons never fired in an epoch."""
+
+    def __init__(self, *, share: float) -> None:
+        self.share = share
+        self.warned: set[str] = set()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Read the dead shares that the module logged."""
+        prefix = "train/dead/"
+        for key, value in trainer.callback_metrics.items():
+            layer = key.removeprefix(prefix)
+            if not key.startswith(prefix) or layer in self.warned or value <= self.share:
+                continue
+            self.warned.add(layer)
+            log.warning(
+                "%.0f %% of the neurons of %s never fired in epoch %d. If they stay silent, try a "
+                "larger weight initialisation (model.weight_std), a lower threshold "
+                "(model.neuron.v_th), a wider surrogate (model.neuron.surrogate.alpha), or a "
+                "smaller price on spikes (loss.activity.weight).",
+                100 * float(value),
+                layer,
+                trainer.current_epoch,
+            )
+
+
+class Progress(Callback):
+    """Stand-in for the progress bar of the trainer, chosen by `progress_bar` when a run starts.
+
+    It keeps the choice (a terminal or a log file) out of the yaml: the bar needs to know whether
+    anybody sees it.
+    """
+
+
+def progress_bar() -> Callback:
+    """Return a bar for a terminal, or one that writes a line now and then to a log."""
+    if Console().is_terminal:
+        return RichProgressBar(leave=True)
+    return TQDMProgressBar(refresh_rate=50)
