@@ -31,9 +31,24 @@ class Neuron(nn.Module):
     value); `weight` is the weight of the layer that made x, for neurons normalised by it.
     """
 
+    #: factor of the input in the charging equation at the start of training (`gain` of the op)
+    initial_gain: float = 1.0
+
     def __init__(self, channels: int, time_dim: int = 0, channel_dim: int = 2) -> None:
         super().__init__()
         self.channels, self.time_dim, self.channel_dim = channels, time_dim, channel_dim
+
+    def initial_weight_std(self, normalised_std: float) -> float:
+        """Return sqrt(fan_in) * standard deviation for the weights of the layer in front.
+
+        A neuron normalised by ||w||^2 overrides this and takes `normalised_std`: with a decay of
+        0.7 its input enters as 0.3 w x / ||w||^2, of size 0.3 |x| / normalised_std. For any other
+        neuron the weights that give the same drive have std * initial_gain = 0.3 / normalised_std.
+        """
+        return 0.3 / (normalised_std * self.initial_gain)
+
+    def constrain(self) -> None:
+        """Bring learned parameters back into their range; called after each optimizer step."""
 
     def forward(
         self, x: Tensor, v0: Tensor | None = None, weight: Tensor | None = None

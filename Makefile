@@ -1,0 +1,51 @@
+# Everything runs in .venv, made here by the first target that needs it.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# what runs and figures need no display for
+export MPLBACKEND ?= Agg
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format smoke table bench clean list
+
+help:  ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z_%-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+run: $(STAMP)  ## train and test on sample data: ARGS="task=speech model=conv_snn"
+	$(BIN)/python -m snnexp $(or $(ARGS),task=speech model=conv_snn)
+
+test: $(STAMP)  ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## ruff (check, format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## let ruff mend and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+smoke: $(STAMP)  ## compose and validate every yaml, run each experiment for two batches
+	$(BIN)/python -m scripts.check_configs --run
+
+data-%: $(STAMP)  ## fetch the real data of a task, or say how: make data-speech DATA_DIR=data
+	$(BIN)/python -m scripts.prepare_data task=$* data=real $(if $(DATA_DIR),data_dir=$(DATA_DIR))
+
+reproduce-%: $(STAMP)  ## run a paper's experiment: make reproduce-pellegrini2021_speech SEEDS=0,1,2
+	$(BIN)/python -m snnexp -m experiment=$* data=$(if $(SAMPLE),sample,real) seed=$(or $(SEEDS),0) $(if $(DATA_DIR),data_dir=$(DATA_DIR))
+
+table: $(STAMP)  ## rewrite the README's table from outputs/results.csv
+	$(BIN)/python -m snnexp.report table
+
+bench: $(STAMP)  ## time the kernels (peers: pip install -e ".[bench]" first)
+	$(BIN)/python -m scripts.bench_kernels
+
+clean:  ## remove caches and the environment; outputs and data stay
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .mypy_cache

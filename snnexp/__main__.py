@@ -1,0 +1,6 @@
+"""Run `python -m snnexp`."""
+
+from snnexp.cli import main
+
+if __name__ == "__main__":
+    main()
