@@ -25,7 +25,8 @@ Orientation = Literal["recorded", "flip_x", "flip_y", "rotate_180", "transpose",
 OnBad = Literal["error", "drop"]
 
 
-class Events(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Events:
     """N events of one camera: column x, row y, time t in microseconds, p 1 for ON and 0 for OFF.
 
     t does not decrease. x and y are any integers, t is int64, p is 0 or 1.
@@ -36,24 +37,34 @@ class Events(NamedTuple):
     t: NDArray[np.int64]
     p: NDArray[Any]
 
-    def __len__(self) -> int:  # number of events, not of fields
-        return self[2].shape[0]
+    def __len__(self) -> int:
+        return len(self.t)
 
     def between(self, start: int, stop: int) -> Events:
         """Return the events number start to stop - 1, without a copy."""
-        return Events(*(field[start:stop] for field in tuple(self)))
+        cut = slice(start, stop)
+        return Events(self.x[cut], self.y[cut], self.t[cut], self.p[cut])
 
-    def where(self, keep: NDArray[np.bool_]) -> Events:
-        """Return the events marked in `keep`."""
-        return Events(*(field[keep] for field in tuple(self)))
+    def where(self, keep: NDArray[Any]) -> Events:
+        """Return the events that a mask or an index array selects."""
+        return Events(self.x[keep], self.y[keep], self.t[keep], self.p[keep])
 
     @staticmethod
     def concatenate(parts: Iterable[Events]) -> Events:
-        """Join parts in the order given."""
-        columns = list(zip(*(tuple(part) for part in parts), strict=True))
-        if not columns:
-            return Events(*(np.zeros(0, d) for d in (np.int16, np.int16, np.int64, np.uint8)))
-        return Events(*(np.concatenate(column) for column in columns))
+        """Join parts in the order given; the type of a column is that of the parts."""
+        parts = list(parts) or [Events.none()]
+        return Events(
+            np.concatenate([part.x for part in parts]),
+            np.concatenate([part.y for part in parts]),
+            np.concatenate([part.t for part in parts]),
+            np.concatenate([part.p for part in parts]),
+        )
+
+    @staticmethod
+    def none() -> Events:
+        """Return no events."""
+        place = np.zeros(0, np.int16)
+        return Events(place, place, np.zeros(0, np.int64), np.zeros(0, np.uint8))
 
 
 class Sensor(NamedTuple):
@@ -122,7 +133,7 @@ def ranges_by_stamps(t: NDArray[np.int64], stamps: NDArray[np.int64], window_us:
 
 
 @njit(cache=True, nogil=True)
-def _count(frames, x, y, p, starts, stops, width, height, shift, a, bx, by, swap):  # type: ignore[no-untyped-def]
+def _count(frames, x, y, p, starts, stops, width, height, shift, a, bx, by, swap):
     """Add the events of each range to its row of frames [M, 2 h w]; return how many were off."""
     plane = frames.shape[1] // 2
     off_sensor = 0
@@ -139,7 +150,7 @@ def _count(frames, x, y, p, starts, stops, width, height, shift, a, bx, by, swap
 
 
 @njit(cache=True, nogil=True)
-def _find_flaws(x, y, t, width, height, good):  # type: ignore[no-untyped-def]
+def _find_flaws(x, y, t, width, height, good):
     """Mark the good events; return the two counts of `Flaws` and the first bad event."""
     backwards = off_sensor = 0
     first = -1
