@@ -110,7 +110,7 @@ class _LatePlateau(ReduceLROnPlateau):
         self.start = start
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:
-        if self.last_epoch + 1 < self.start:
+        if self.last_epoch < self.start:
             self.last_epoch += 1
             return
         super().step(metrics, epoch)

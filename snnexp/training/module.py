@@ -1,0 +1,180 @@
+"""The LightningModule of every run: a model, a loss, a learning rule, and what is logged of them.
+
+Letters: B batch, T time, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn as nn
+from torch import Tensor
+from torch.optim import Optimizer
+
+from snnexp.data.base import Batch, TaskSpec
+from snnexp.losses import Loss
+from snnexp.metrics.activity import Activity, Tape, activity_scalars
+from snnexp.metrics.classification import Classification
+from snnexp.models.base import Model, ModelOutput
+from snnexp.neurons.base import Neuron
+from snnexp.training.rules import Rule
+
+SPLITS = ("train", "val", "test")
+
+
+class SNNModule(L.LightningModule):
+    """Train, validate and test `model` on batches of one task.
+
+    Logged, once an epoch and reduced over processes: `<split>/loss` and its parts, the task's
+    figures (`<split>/acc`, ...), `<split>/rate`, `<split>/dead` and their per-layer values. After
+    a test, `test_activity` and `test_metrics` hold the full figures.
+    """
+
+    def __init__(
+        self,
+        spec: TaskSpec,
+        model: Model,
+        loss: Loss,
+        rule: Rule,
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[..., dict[str, Any] | None],
+    ) -> None:
+        super().__init__()
+        if loss.kind != spec.kind:
+            raise ValueError(
+                f"loss {type(loss).__name__} serves {loss.kind}, task {spec.name} is {spec.kind}; "
+                "choose another with loss=<name> (configs/loss)"
+            )
+        self.spec, self.model, self.loss, self.rule = spec, model, loss, rule
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.automatic_optimization = rule.gradients
+        self.tape = Tape(model, spikes=loss.activity is not None)
+        self.constrained = [m for m in model.modules() if isinstance(m, Neuron)]
+        self.figures = nn.ModuleDict({s: self._figures(s) for s in SPLITS})
+        self.activity = nn.ModuleDict({s: Activity(spec.dt) for s in SPLITS})
+        self.test_activity: dict[str, Any] = {}
+
+    def _figures(self, split: str) -> Classification:
+        # top-5 only where it is customary: a thousand classes, not ten
+        return Classification(
+            self.spec.classes,
+            split,
+            detailed=split == "test",
+            top5=len(self.spec.classes) >= 100,
+        )
+
+    def forward(self, x: Tensor) -> ModelOutput:
+        """Run the model on one batch's input [B, T, ...] (static: [B, ...])."""
+        return self.model(x if self.spec.static else x.transpose(0, 1))
+
+    def loss_of(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss of a training batch, and count what it did."""
+        return self._observe("train", batch)
+
+    def _observe(self, split: str, batch: Batch) -> dict[str, Tensor]:
+        output = self(batch["input"])
+        spikes = {k: f.spikes for k, f in self.tape.items() if f.spikes is not None}
+        terms = self.loss(output.prediction, batch["target"], spikes)
+        with torch.no_grad():
+            self.figures[split].update(output.prediction, batch["target"])
+            if self.tape:
+                self.activity[split].update(self.tape)
+        self.tape.clear()
+        size = len(batch["index"])
+        bar = split == "train"
+        for name, value in terms.items():
+            # a summed loss of uneven batches must weigh each batch by its size
+            self.log(
+                f"{split}/{name}",
+                value.detach(),
+                on_step=False,
+                on_epoch=True,
+                batch_size=size,
+                sync_dist=True,
+                prog_bar=bar and name == "loss",
+            )
+        return terms
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
+        """Learn from one batch, by the rule."""
+        terms = self.rule.step(self, batch)
+        return terms if self.rule.gradients else None
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Bring learned leaks and thresholds back into their range."""
+        for neuron in self.constrained:
+            neuron.constrain()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one validation batch."""
+        self._observe("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one test batch."""
+        self._observe("test", batch)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch, and let the rule do what it does between epochs."""
+        self._close("train")
+        self.rule.end_epoch(self)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's validation figures."""
+        self._close("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test figures and keep the full activity and confusion matrix."""
+        self.test_confusion = self.figures["test"].confusion()
+        self._close("test")
+
+    def _close(self, split: str) -> None:
+        """Compute, log and reset what was counted over an epoch."""
+        figures, activity = self.figures[split], self.activity[split]
+        scalars = dict(figures.compute())
+        if activity.layers:
+            computed = activity.compute()
+            scalars |= activity_scalars(computed, split)
+            if split == "test":
+                self.test_activity = computed
+        shown = {f"{split}/acc", f"{split}/rate", f"{split}/mde_cm"}
+        for key, value in scalars.items():
+            # computed over all processes already: nothing is left to reduce
+            self.log(key, float(value), prog_bar=key in shown, sync_dist=False)
+        figures.reset()
+        activity.reset()
+
+    def configure_optimizers(self) -> Any:
+        """Ask the rule."""
+        epochs = self.trainer.max_epochs or 1
+        batches = self.trainer.estimated_stepping_batches
+        steps = max(1, int(batches // epochs)) if batches != float("inf") else 1
+        return self.rule.configure(
+            self.model, self.make_optimizer, self.make_scheduler, steps, epochs
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep weights only: what was counted in an epoch is no part of a model."""
+        prefixes = ("figures.", "activity.", "loss.")
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(prefixes)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model, and say in what it differs."""
+        own = {k: tuple(v.shape) for k, v in self.state_dict().items() if k.startswith("model.")}
+        other = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
+        if own == other:
+            return
+        lines = [f"{k}: here {own.get(k)}, in the checkpoint {other.get(k)}" for k in own | other]
+        differing = [li for k, li in zip(own | other, lines, strict=True) if own.get(k) != other.get(k)]
+        raise CheckpointMismatch(
+            "the checkpoint belongs to another model or task. First differences:\n  "
+            + "\n  ".join(differing[:5])
+            + "\nGive the model and task it was made with, or another checkpoint (resume=...)."
+        )
+
+
+class CheckpointMismatch(ValueError):
+    """A checkpoint whose weights do not fit the configured model."""
