@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import Any
+import time
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich.console import Console
 from torch import Tensor
 
@@ -96,16 +97,34 @@ class DeadNeuronWarning(Callback):
             )
 
 
-class Progress(Callback):
-    """Stand-in for the progress bar of the trainer, chosen by `progress_bar` when a run starts.
+class EpochLines(Callback):
+    """One line an epoch, for logs and pipes: what a progress bar shows, without its redraws."""
 
-    It keeps the choice (a terminal or a log file) out of the yaml: the bar needs to know whether
-    anybody sees it.
-    """
+    def __init__(self) -> None:
+        self.started = 0.0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print the epoch's figures."""
+        shown = {k: float(v) for k, v in trainer.progress_bar_metrics.items()}
+        figures = "  ".join(f"{k} {value:.4g}" for k, value in sorted(shown.items()))
+        seconds = time.perf_counter() - self.started
+        log.info(
+            "epoch %d/%s  %s  %.1f s",
+            trainer.current_epoch + 1,
+            trainer.max_epochs,
+            figures,
+            seconds,
+        )
 
 
-def progress_bar() -> Callback:
-    """Return a bar for a terminal, or one that writes a line now and then to a log."""
-    if Console().is_terminal:
+def progress(*, style: Literal["auto", "bar", "lines", "none"]) -> Callback:
+    """Return a bar where a terminal shows it, lines elsewhere (`auto`), or what is asked for."""
+    if style == "auto":
+        style = "bar" if Console().is_terminal else "lines"
+    if style == "bar":
         return RichProgressBar(leave=True)
-    return TQDMProgressBar(refresh_rate=50)
+    return EpochLines() if style == "lines" else Callback()
