@@ -19,8 +19,6 @@ from snnexp.data.base import DataError
 from snnexp.data.events import Events
 
 HEAD31 = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#!END-HEADER\r\n"
-    b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: now\r\n#!END-HEADER\r\n"
-)
 HEAD2 = b"#!AER-DAT2.0\r\n# text\r\n"
 
 
