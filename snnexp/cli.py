@@ -40,13 +40,13 @@ def _job(cfg: DictConfig) -> float:
     from snnexp.data.base import DataError
     from snnexp.models.base import SpecError
     from snnexp.run import run
-    from snnexp.training.callbacks import TrainingDiverged
+    from snnexp.training.callbacks import TrainingDivergedError
 
     runtime = HydraConfig.get()
     try:
         frozen = validate(with_name(cfg, dict(runtime.runtime.choices)))
         return run(frozen)
-    except (ConfigError, DataError, SpecError, TrainingDiverged) as error:
+    except (ConfigError, DataError, SpecError, TrainingDivergedError) as error:
         if runtime.mode == RunMode.MULTIRUN:
             raise
         _stop(error)

@@ -1,0 +1,1 @@
+"""One folder a task; Hydra's `_target_` is the only door in."""

@@ -52,12 +52,16 @@ def preflight(overrides: Sequence[str]) -> None:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
         raise ConfigError([f"override not understood: {_first_line(error)}"]) from error
-    compose_config([o.input_line for o in parsed if _single(o)])
+    compose_config([o.input_line for o in parsed if o.input_line and _single(o)])
 
 
 def _single(override: Override) -> bool:
     key = override.key_or_group
-    return not override.is_sweep_override() and not key.startswith("hydra") and bool(override.input_line)
+    return (
+        not override.is_sweep_override()
+        and not key.startswith("hydra")
+        and bool(override.input_line)
+    )
 
 
 def _explain(error: HydraException, overrides: Sequence[str]) -> Iterator[str]:
@@ -65,9 +69,10 @@ def _explain(error: HydraException, overrides: Sequence[str]) -> Iterator[str]:
     text = str(error)
     if missing := re.search(r"Could not find '([\w\-]+)/([^']+)'", text):
         group, option = missing.groups()
-        yield f"{group}={option}: there is no configs/{group}/{option}.yaml. {near(option, options(group))}"
-    elif group_key := re.search(r"Could not override '([^']+)'\.\s*\n?.*No match in the defaults", text):
-        key = group_key.group(1)
+        meant = near(option, options(group))
+        yield f"{group}={option}: there is no configs/{group}/{option}.yaml. {meant}"
+    elif no_group := re.search(r"Could not override '([^']+)'\.\s*No match in the defaults", text):
+        key = no_group.group(1)
         yield f"{key}: no such key or group. {near(key.split('@')[0], _known_keys())}"
     elif unknown := re.search(r"Could not override '([^']+)'", text):
         key = unknown.group(1)

@@ -153,7 +153,9 @@ def locate(name: str) -> Callable[..., Any]:
             raise
         return typing.cast(Callable[..., Any], getattr(locate(f"{outer}.{cls}"), attribute))
     if not hasattr(module, attribute):
-        raise AttributeError(f"module {module_name} has no {attribute!r}. {near(attribute, dir(module))}")
+        raise AttributeError(
+            f"module {module_name} has no {attribute!r}. {near(attribute, dir(module))}"
+        )
     return typing.cast(Callable[..., Any], getattr(module, attribute))
 
 
@@ -170,7 +172,7 @@ def _takes_any(target: Callable[..., Any], own: bool) -> bool:
 
 
 def _type_hints(target: Callable[..., Any]) -> Mapping[str, Any]:
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    function = target.__init__ if inspect.isclass(target) else target
     try:
         return typing.get_type_hints(function, include_extras=True)
     except (NameError, TypeError):

@@ -20,7 +20,7 @@ class NeuronOutput(NamedTuple):
 
     spikes: Tensor
     v: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment] # the field's name hides tuple.count
 
 
 class Neuron(nn.Module):

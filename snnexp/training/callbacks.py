@@ -17,7 +17,7 @@ from torch import Tensor
 log = logging.getLogger("snnexp")
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDivergedError(RuntimeError):
     """The loss is not a finite number any more."""
 
 
@@ -63,7 +63,7 @@ class FiniteLoss(Callback):
             return
         if not torch.isfinite(loss).all():
             rates = [g["lr"] for o in trainer.optimizers for g in o.param_groups]
-            raise TrainingDiverged(
+            raise TrainingDivergedError(
                 f"the training loss became {loss.item()} at epoch {trainer.current_epoch}, batch "
                 f"{batch_idx} (learning rate {rates[0] if rates else 'none'}). Try a smaller "
                 "optimizer.lr, trainer.gradient_clip_val=1, or trainer.precision=32-true; "

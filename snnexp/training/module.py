@@ -6,7 +6,7 @@ Letters: B batch, T time, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -66,9 +66,13 @@ class SNNModule(L.LightningModule):
             top5=len(self.spec.classes) >= 100,
         )
 
+    def _counters(self, split: str) -> tuple[Classification, Activity]:
+        return cast(Classification, self.figures[split]), cast(Activity, self.activity[split])
+
     def forward(self, x: Tensor) -> ModelOutput:
         """Run the model on one batch's input [B, T, ...] (static: [B, ...])."""
-        return self.model(x if self.spec.static else x.transpose(0, 1))
+        output: ModelOutput = self.model(x if self.spec.static else x.transpose(0, 1))
+        return output
 
     def loss_of(self, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the loss of a training batch, and count what it did."""
@@ -78,10 +82,11 @@ class SNNModule(L.LightningModule):
         output = self(batch["input"])
         spikes = {k: f.spikes for k, f in self.tape.items() if f.spikes is not None}
         terms = self.loss(output.prediction, batch["target"], spikes)
+        figures, activity = self._counters(split)
         with torch.no_grad():
-            self.figures[split].update(output.prediction, batch["target"])
+            figures.update(output.prediction, batch["target"])
             if self.tape:
-                self.activity[split].update(self.tape)
+                activity.update(self.tape)
         self.tape.clear()
         size = len(batch["index"])
         bar = split == "train"
@@ -127,12 +132,12 @@ class SNNModule(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the test figures and keep the full activity and confusion matrix."""
-        self.test_confusion = self.figures["test"].confusion()
+        self.test_confusion = self._counters("test")[0].confusion()
         self._close("test")
 
     def _close(self, split: str) -> None:
         """Compute, log and reset what was counted over an epoch."""
-        figures, activity = self.figures[split], self.activity[split]
+        figures, activity = self._counters(split)
         scalars = dict(figures.compute())
         if activity.layers:
             computed = activity.compute()
@@ -167,14 +172,17 @@ class SNNModule(L.LightningModule):
         other = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
         if own == other:
             return
-        lines = [f"{k}: here {own.get(k)}, in the checkpoint {other.get(k)}" for k in own | other]
-        differing = [li for k, li in zip(own | other, lines, strict=True) if own.get(k) != other.get(k)]
-        raise CheckpointMismatch(
+        differing = [
+            f"{k}: here {own.get(k)}, in the checkpoint {other.get(k)}"
+            for k in own | other
+            if own.get(k) != other.get(k)
+        ]
+        raise CheckpointMismatchError(
             "the checkpoint belongs to another model or task. First differences:\n  "
             + "\n  ".join(differing[:5])
             + "\nGive the model and task it was made with, or another checkpoint (resume=...)."
         )
 
 
-class CheckpointMismatch(ValueError):
+class CheckpointMismatchError(ValueError):
     """A checkpoint whose weights do not fit the configured model."""

@@ -76,9 +76,7 @@ def cosine(
     return {"scheduler": LambdaLR(optimizer, factor), "interval": "epoch"}
 
 
-def warmup_cosine(
-    optimizer: Optimizer, steps: int, epochs: int, *, warmup_epochs: int
-) -> Schedule:
+def warmup_cosine(optimizer: Optimizer, steps: int, epochs: int, *, warmup_epochs: int) -> Schedule:
     """Rise linearly over the first epochs, then half a cosine down to zero; by iteration."""
     rise, total = warmup_epochs * steps, epochs * steps
 
@@ -109,7 +107,7 @@ class _LatePlateau(ReduceLROnPlateau):
         super().__init__(optimizer, **options)
         self.start = start
 
-    def step(self, metrics: Any, epoch: int | None = None) -> None:
+    def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
         if self.last_epoch < self.start:
             self.last_epoch += 1
             return

@@ -29,9 +29,7 @@ def test_constant():
 
 
 def test_warmup_exponential_rises_each_iteration_then_decays_each_epoch():
-    got = rates(
-        schedules.warmup_exponential, 4, 3, warmup_epochs=1, warmup_divisor=None, gamma=0.5
-    )
+    got = rates(schedules.warmup_exponential, 4, 3, warmup_epochs=1, warmup_divisor=None, gamma=0.5)
     assert got == pytest.approx([0.25, 0.5, 0.75, 1.0] + [0.5] * 4 + [0.25] * 4)
 
 
@@ -41,9 +39,7 @@ def test_warmup_divisor_reproduces_a_warmup_cut_short():
 
 
 def test_without_warmup_the_first_epoch_has_the_full_rate():
-    got = rates(
-        schedules.warmup_exponential, 2, 2, warmup_epochs=0, warmup_divisor=None, gamma=0.5
-    )
+    got = rates(schedules.warmup_exponential, 2, 2, warmup_epochs=0, warmup_divisor=None, gamma=0.5)
     assert got == pytest.approx([1, 1, 0.5, 0.5])
 
 
