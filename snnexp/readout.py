@@ -37,7 +37,7 @@ class NormalisedReadout(nn.Module):
         self.linear = nn.Linear(inputs, classes, bias=False)
         nn.init.normal_(self.linear.weight, 0.0, weight_std / inputs**0.5)
         self.offset = nn.Parameter(1.0 + 0.01 * torch.randn(classes))
-        self.integrator = LI(decay=decay) if mode == "max" else None
+        self.integrator = LI(decay=decay, decay_input=True) if mode == "max" else None
 
     def forward(self, spikes_TBN: Tensor, *, trace: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return scores [B, K] and, where asked for or needed, their course over time [T, B, K]."""

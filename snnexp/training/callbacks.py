@@ -1,16 +1,22 @@
-"""What happens around the steps of a run: seeds, guards, warnings, the progress bar."""
+"""What happens around the steps of a run: seeds, guards, history, checkpoints, progress.
+
+Callbacks that read the figures of an epoch derive from Lightning's `Checkpoint`: only those are
+called after the module has logged its epoch.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
 import time
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import numpy as np
+import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, RichProgressBar
 from rich.console import Console
 from torch import Tensor
 
@@ -71,7 +77,70 @@ class FiniteLoss(Callback):
             )
 
 
-class DeadNeuronWarning(Callback):
+class History(Checkpoint):
+    """metrics.csv: one row an epoch with every logged figure, the learning rate and the time.
+
+    The rows travel in the checkpoint, so the file of a resumed run is whole. (Lightning's CSVLogger
+    deletes the file it finds.)
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+        self.started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows for the checkpoint."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the rows of the run that is resumed."""
+        self.rows = list(state_dict["rows"])
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Add the epoch's row and rewrite the file."""
+        row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        row |= {k: float(v) for k, v in trainer.callback_metrics.items()}
+        rates = [g["lr"] for o in trainer.optimizers for g in o.param_groups]
+        row |= {"lr": rates[0]} if rates else {}
+        row["seconds"] = time.perf_counter() - self.started
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            temporary = self.path.with_suffix(".tmp")
+            pd.DataFrame(self.rows).to_csv(temporary, index=False)
+            temporary.replace(self.path)
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """`last.ckpt` and `best.ckpt`, written when an epoch is complete, and `last.ckpt` at the start.
+
+    A run that is cut in its first epoch so leaves something to resume, too.
+    """
+
+    def __init__(self, folder: Path, monitor: str, mode: Literal["min", "max"]) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_last=True,
+            save_top_k=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the first `last.ckpt`."""
+        super().on_train_start(trainer, pl_module)
+        if trainer.global_step == 0:
+            trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
+
+
+class DeadNeuronWarning(Checkpoint):
     """Warn once a layer when more than `share` of its neurons never fired in an epoch."""
 
     def __init__(self, *, share: float) -> None:
@@ -97,7 +166,7 @@ class DeadNeuronWarning(Callback):
             )
 
 
-class EpochLines(Callback):
+class EpochLines(Checkpoint):
     """One line an epoch, for logs and pipes: what a progress bar shows, without its redraws."""
 
     def __init__(self) -> None:

@@ -19,7 +19,6 @@ from snnexp.losses import Loss
 from snnexp.metrics.activity import Activity, Tape, activity_scalars
 from snnexp.metrics.classification import Classification
 from snnexp.models.base import Model, ModelOutput
-from snnexp.neurons.base import Neuron
 from snnexp.training.rules import Rule
 
 SPLITS = ("train", "val", "test")
@@ -52,7 +51,7 @@ class SNNModule(L.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.automatic_optimization = rule.gradients
         self.tape = Tape(model, spikes=loss.activity is not None)
-        self.constrained = [m for m in model.modules() if isinstance(m, Neuron)]
+        self.constrained = [m for m in model.modules() if hasattr(m, "constrain")]
         self.figures = nn.ModuleDict({s: self._figures(s) for s in SPLITS})
         self.activity = nn.ModuleDict({s: Activity(spec.dt) for s in SPLITS})
         self.test_activity: dict[str, Any] = {}
@@ -110,8 +109,8 @@ class SNNModule(L.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Bring learned leaks and thresholds back into their range."""
-        for neuron in self.constrained:
-            neuron.constrain()
+        for module in self.constrained:
+            module.constrain()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one validation batch."""
