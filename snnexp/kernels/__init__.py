@@ -1,0 +1,1 @@
+"""Pure functions that run neurons over whole sequences; README.md has the derivations."""

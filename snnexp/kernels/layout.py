@@ -1,0 +1,106 @@
+"""How a scan sees a tensor in memory, whatever its axes are called.
+
+Letters: O positions outside of the time axis, T time, I positions inside of it; A, C, L neurons
+above a channel, channels, neurons below a channel.
+
+A dense tensor, in whatever order its axes are stored, is one contiguous run of numbers. The time
+axis cuts it into [O, T, I]. Neurons are numbered as they lie in memory with the time axis taken
+out, n = o I + i, so that
+
+    address of (n, t) = (o T + t) I + i,     channel of n = (n // L) % C,
+
+wherever the channel axis stands: the same N = O I neurons are [A, C, L]. So [T, B, C, H, W],
+[B, C, T, F], and either of them stored channels-last need no copy.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+def memory_order(x: Tensor) -> tuple[int, ...]:
+    """Return the axes of x from the outermost in memory to the innermost."""
+    # The stride of an axis of length 1 means nothing, and neither does the place it sorts to.
+    return tuple(sorted(range(x.ndim), key=x.stride, reverse=True))
+
+
+def is_dense(x: Tensor) -> bool:
+    """Say whether x covers its memory without gaps or overlaps, in any order of its axes."""
+    if x.numel() == 0:
+        return True
+    expected = 1
+    for axis in reversed(memory_order(x)):
+        if x.shape[axis] != 1:
+            if x.stride(axis) != expected:
+                return False
+            expected *= x.shape[axis]
+    return True
+
+
+class Layout(NamedTuple):
+    """A dense tensor as [O, T, I], its neurons as [A, C, L], and the way back to its own axes.
+
+    `order` are its axes from the outermost in memory to the innermost.
+    """
+
+    outer: int
+    steps: int
+    inner: int
+    above: int
+    channels: int
+    below: int
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    time_dim: int
+
+    @classmethod
+    def of(cls, x: Tensor, time_dim: int, channel_dim: int) -> Layout:
+        """Return the layout of a dense x."""
+        time_dim, channel_dim = time_dim % x.ndim, channel_dim % x.ndim
+        order = memory_order(x)
+        at, channel_at = order.index(time_dim), order.index(channel_dim)
+        sizes = [x.shape[axis] for axis in order]
+        return cls(
+            outer=prod(sizes[:at]),
+            steps=x.shape[time_dim],
+            inner=prod(sizes[at + 1 :]),
+            above=prod(n for i, n in enumerate(sizes) if i < channel_at and i != at),
+            channels=x.shape[channel_dim],
+            below=prod(n for i, n in enumerate(sizes) if i > channel_at and i != at),
+            shape=tuple(x.shape),
+            order=order,
+            time_dim=time_dim,
+        )
+
+    @property
+    def neurons(self) -> int:
+        """How many neurons there are."""
+        return self.outer * self.inner
+
+    @property
+    def _step_order(self) -> list[int]:
+        """The axes of a step (x without time) from the outermost in memory to the innermost."""
+        return [axis - (axis > self.time_dim) for axis in self.order if axis != self.time_dim]
+
+    def to_scan(self, x: Tensor) -> Tensor:
+        """View a tensor that lies in memory like x as x_OTI; copy one that does not."""
+        return x.permute(self.order).reshape(self.outer, self.steps, self.inner)
+
+    def from_scan(self, x_OTI: Tensor) -> Tensor:
+        """View x_OTI in the axes of x."""
+        stored = x_OTI.view([self.shape[axis] for axis in self.order])
+        return stored.permute([self.order.index(axis) for axis in range(len(self.order))])
+
+    def to_step(self, v: Tensor) -> Tensor:
+        """View (or copy, where its axes are stored otherwise) one step as v_ACL."""
+        return v.permute(self._step_order).reshape(self.above, self.channels, self.below)
+
+    def from_step(self, v_ACL: Tensor) -> Tensor:
+        """View v_ACL in the axes of x without time."""
+        order = self._step_order
+        shape = [n for axis, n in enumerate(self.shape) if axis != self.time_dim]
+        stored = v_ACL.reshape([shape[axis] for axis in order])
+        return stored.permute([order.index(axis) for axis in range(len(order))])
