@@ -1,0 +1,400 @@
+"""What all tasks share that sort recordings of an event camera into classes.
+
+A task names its recordings and reads them; here they become frames, cached on disk and
+memory-mapped, then splits, batches, baselines and pictures.
+
+Letters: N samples, B batch, T frames, H W space.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Literal
+
+import joblib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich.progress import track
+from torch.utils.data import Dataset
+
+from snnexp.data import aedat, event_camera, events
+from snnexp.data.base import Batch, DataError, Predictions, Split, TaskDataModule, TaskSpec
+from snnexp.data.cache import cached
+from snnexp.data.events import Binning, Events, FrameFormat, OnBad, Sensor, clean
+
+#: training samples that the linear baseline sees at most; more change it little and cost minutes
+LINEAR_SAMPLES = 10_000
+
+
+Role = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A labelled stretch of a recording: from `start_us` up to, not with, `stop_us`."""
+
+    label: int
+    start_us: int | None = None
+    stop_us: int | None = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file: its part in the official split, the group (user, ...) it is of, its samples."""
+
+    path: Path
+    role: Role
+    group: str
+    cuts: tuple[Cut, ...]
+
+
+class FrameStore:
+    """Frames of all samples, memory-mapped from one file, with their labels, roles and groups.
+
+    Counts are int16 on disk. Samples stand in the order of their recordings. Pickled (for loader
+    workers) it carries the path, not the frames.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        about = json.loads((folder / "samples.json").read_text())
+        self.label: NDArray[np.int64] = np.array(about["label"], np.int64)
+        self.role: list[str] = about["role"]
+        self.group: list[str] = about["group"]
+        self.notes: dict[str, int] = about["notes"]
+
+    @cached_property
+    def frames(self) -> NDArray[np.int16]:
+        """All frames [N, T, 2, H, W], on disk."""
+        return np.load(self.folder / "frames.npy", mmap_mode="r")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "frames"}
+
+
+class FrameDataset(Dataset[Batch]):
+    """Some rows of a `FrameStore` as float32 batches.
+
+    With `keep`, each batch keeps that many of its T frames, drawn without replacement, in order and
+    the same for all its samples: the random temporal delete of the SEW ResNet code.
+    """
+
+    def __init__(self, store: FrameStore, rows: NDArray[np.int64], keep: int | None) -> None:
+        self.store, self.rows, self.keep = store, rows, keep
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> Batch:
+        batch = self.__getitems__([i])
+        return Batch(input=batch["input"][0], target=batch["target"][0], index=batch["index"][0])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        rows = self.rows[list(indices)]
+        frames = torch.from_numpy(np.asarray(self.store.frames[rows]))
+        if self.keep is not None:
+            frames = frames[:, torch.randperm(frames.shape[1])[: self.keep].sort().values]
+        target = torch.from_numpy(self.store.label[rows])
+        return Batch(input=frames.float(), target=target, index=torch.as_tensor(indices))
+
+
+class EventClassification(TaskDataModule):
+    """Base of the event-camera classification tasks.
+
+    A subclass gives `task_name`, `sensor`, `readers` (the modules that decide what a file means),
+    `classes`, and the four methods that raise NotImplementedError here. Its constructor passes on:
+
+    `binning`, `frame_format`: how events become frames (snnexp.data.events).
+    `on_bad`: error, or drop damaged parts of recordings and count them.
+    `val_by`: none; tail, the last `val_share` of each class in dataset order (accuracy-B of the
+    PLIF code); group, `val_share` of the groups (users), drawn by `split_seed`.
+    `temporal_delete`: how many frames a training batch keeps (SEW: 12 of 16); null keeps all.
+    """
+
+    task_name: ClassVar[str]
+    sensor: ClassVar[Sensor]
+    readers: ClassVar[tuple[ModuleType, ...]]
+    classes: tuple[str, ...]
+
+    def __init__(
+        self,
+        *,
+        data: Literal["sample", "real"],
+        data_dir: str,
+        cache_dir: str,
+        batch_size: int,
+        num_workers: int,
+        binning: Binning,
+        frame_format: FrameFormat,
+        on_bad: OnBad,
+        val_by: Literal["none", "tail", "group"],
+        val_share: float,
+        split_seed: int,
+        temporal_delete: int | None,
+    ) -> None:
+        super().__init__(
+            data=data,
+            data_dir=data_dir,
+            cache_dir=cache_dir,
+            batch_size=batch_size,
+            num_workers=num_workers,
+        )
+        self.binning, self.frame_format, self.on_bad = binning, frame_format, on_bad
+        self.val_by, self.val_share, self.split_seed = val_by, val_share, split_seed
+        if temporal_delete is not None and not 1 <= temporal_delete <= binning.n_frames:
+            raise ValueError(
+                f"task.temporal_delete={temporal_delete} must lie in 1..{binning.n_frames} "
+                "(task.binning.n_frames)"
+            )
+        self.temporal_delete = temporal_delete
+        self._store: FrameStore | None = None
+
+    def locate(self) -> Path:
+        """Return the folder of the official files, sample or real; make or fetch them if needed."""
+        raise NotImplementedError
+
+    def recordings(self, root: Path) -> list[Recording]:
+        """List the recordings below `root` in dataset order."""
+        raise NotImplementedError
+
+    def read(self, recording: Recording, notes: Counter[str]) -> Events:
+        """Read one recording, in the sensor's coordinates."""
+        raise NotImplementedError
+
+    def key(self) -> dict[str, Any]:
+        """Return what else than binning decides what a frame holds."""
+        raise NotImplementedError
+
+    @property
+    def store(self) -> FrameStore:
+        """The cached frames; known after `prepare_data` or `setup`."""
+        if self._store is None:
+            self._store = FrameStore(self._build_frames())
+        return self._store
+
+    def prepare_data(self) -> None:
+        """Fetch or make the files, and bin them: once, in one process."""
+        self._build_frames()
+
+    def _build_frames(self) -> Path:
+        root = self.locate()
+        recordings = self.recordings(root)
+        files = [(str(r.path.relative_to(root)), r.path.stat().st_size) for r in recordings]
+        cuts = [(r.role, r.group, [asdict(c) for c in r.cuts]) for r in recordings]
+        key = {
+            "task": self.task_name,
+            "binning": asdict(self.binning),
+            "format": asdict(self.frame_format),
+            "on_bad": self.on_bad,
+            "files": sha256(json.dumps([files, cuts]).encode()).hexdigest(),
+            **self.key(),
+        }
+        return cached(
+            self.cache_dir / "frames" / self.task_name,
+            key,
+            [events, aedat, *self.readers],
+            lambda folder: self._write_frames(folder, recordings),
+            f"the event frames of {self.task_name}",
+        )
+
+    def _write_frames(self, folder: Path, recordings: list[Recording]) -> None:
+        """Bin all recordings, in threads (the kernels hold no lock), and write them in order."""
+        n = sum(len(r.cuts) for r in recordings)
+        shape = (n, self.binning.n_frames, *self.frame_format.shape(self.sensor))
+        frames = np.lib.format.open_memmap(folder / "all.npy", "w+", np.int16, shape)
+        about: dict[str, list[Any]] = {"label": [], "role": [], "group": []}
+        notes: Counter[str] = Counter()
+        parallel = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
+        results = parallel(joblib.delayed(self._bin)(r) for r in recordings)
+        described = f"events to frames: {self.task_name}"
+        for recording, (samples, counted) in track(
+            zip(recordings, results, strict=True), described, total=len(recordings)
+        ):
+            notes += counted
+            for label, sample in samples:
+                frames[len(about["label"])] = sample
+                about["label"].append(label)
+                about["role"].append(recording.role)
+                about["group"].append(recording.group)
+        kept = len(about["label"])
+        frames.flush()
+        if kept == n:
+            (folder / "all.npy").rename(folder / "frames.npy")
+        else:
+            np.save(folder / "frames.npy", frames[:kept])
+            (folder / "all.npy").unlink()
+        (folder / "samples.json").write_text(json.dumps({**about, "notes": notes}))
+
+    def _bin(self, recording: Recording) -> tuple[list[tuple[int, NDArray[Any]]], Counter[str]]:
+        """Return label and frames of each sample of one recording, and what was counted."""
+        notes: Counter[str] = Counter()
+        whole = self.read(recording, notes)
+        whole, flaws = clean(whole, self.sensor, self.on_bad, recording.path)
+        notes["events back in time, dropped"] += flaws.backwards
+        notes["events off the sensor, dropped"] += flaws.off_sensor
+        samples = []
+        for cut in recording.cuts:
+            first = 0 if cut.start_us is None else int(np.searchsorted(whole.t, cut.start_us))
+            last = len(whole) if cut.stop_us is None else int(np.searchsorted(whole.t, cut.stop_us))
+            part = whole.between(first, last)
+            if not len(part):
+                if self.on_bad == "error":
+                    raise DataError(
+                        f"{recording.path} has no events for {self.classes[cut.label]} between "
+                        f"{cut.start_us} and {cut.stop_us} us. Set task.on_bad=drop to skip and "
+                        "count such samples"
+                    )
+                notes["samples without events, skipped"] += 1
+                continue
+            counts = self.frame_format.count(part, self.binning.ranges(part.t), self.sensor)
+            if counts.max() > np.iinfo(np.int16).max:
+                raise DataError(
+                    f"{recording.path}: a pixel fired {counts.max()} times in one frame, more than "
+                    "the 32767 a cached frame holds; raise task.binning.n_frames"
+                )
+            notes["frames without events"] += int((counts.sum(axis=(1, 2, 3)) == 0).sum())
+            samples.append((cut.label, counts.astype(np.int16)))
+        return samples, +notes
+
+    def setup(self, stage: str | None = None) -> None:
+        """Split the samples; open the cache."""
+        store = self.store
+        rows: dict[Split, NDArray[np.int64]] = {
+            split: np.array([i for i, r in enumerate(store.role) if r == split], np.int64)
+            for split in ("train", "test")
+        }
+        rows["train"], rows["val"] = self._validation(rows["train"])
+        self.datasets = {
+            split: FrameDataset(store, r, self.temporal_delete if split == "train" else None)
+            for split, r in rows.items()
+        }
+        for split in ("train", "test"):
+            if not len(rows[split]):
+                raise DataError(f"{self.task_name}: no {split} samples in {self.locate()}")
+        self._spec = TaskSpec(
+            name=self.task_name,
+            kind="classification",
+            step_shape=self.frame_format.shape(self.sensor),
+            n_steps=self.binning.n_frames,
+            dt=self.binning.dt,
+            classes=self.classes,
+            item="recording",
+        )
+
+    def _validation(self, train: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Take the validation rows out of the training rows."""
+        if self.val_by == "none":
+            return train, train[:0]
+        held = np.zeros(len(train), bool)
+        if self.val_by == "tail":
+            label = self.store.label[train]
+            for k in np.unique(label):
+                of_class = np.flatnonzero(label == k)
+                kept = math.ceil(len(of_class) * (1 - self.val_share) - 1e-9)
+                held[of_class[kept:]] = True
+        else:
+            groups = sorted({self.store.group[i] for i in train})
+            n = max(1, round(self.val_share * len(groups)))
+            if n >= len(groups):
+                raise DataError(
+                    f"task.val_share={self.val_share} of the {len(groups)} groups of "
+                    f"{self.task_name} leaves none to train on"
+                )
+            chosen = np.random.default_rng(self.split_seed).choice(groups, n, replace=False)
+            held = np.isin([self.store.group[i] for i in train], chosen)
+        return train[~held], train[held]
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many samples each split has."""
+        return {split: len(d) for split, d in self.datasets.items()}  # type: ignore[arg-type]
+
+    def baselines(self) -> dict[str, float]:
+        """Return the test accuracy of the most frequent class, and of a linear classifier.
+
+        The classifier is ridge regression (strength by leave-one-out on the training set) on
+        log(1 + counts) of all frames and both polarities, averaged over blocks to at most 8 by 8.
+        """
+        from sklearn.linear_model import RidgeClassifierCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        train, test = (self.datasets[split].rows for split in ("train", "test"))  # type: ignore[attr-defined]
+        if len(train) > LINEAR_SAMPLES:
+            rng = np.random.default_rng(0)
+            train = np.sort(rng.choice(train, LINEAR_SAMPLES, replace=False))
+        label = self.store.label
+        most = np.bincount(label[train]).argmax()
+        model = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=np.logspace(0, 6, 13)))
+        model.fit(self._pooled(train), label[train])
+        return {
+            "chance": float((label[test] == most).mean()),
+            "linear": float(model.score(self._pooled(test), label[test])),
+        }
+
+    def _pooled(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        parts = []
+        for some in np.array_split(rows, max(1, len(rows) // 64)):
+            x = torch.from_numpy(np.asarray(self.store.frames[some])).float()
+            size = (min(8, x.shape[-2]), min(8, x.shape[-1]))
+            x = torch.nn.functional.adaptive_avg_pool2d(x.flatten(0, 1), size)
+            parts.append(torch.log1p(x).reshape(len(some), -1).numpy())
+        return np.concatenate(parts)
+
+    def figures(self, split: Split, predictions: Predictions, folder: Path) -> list[Path]:
+        """Draw frames of six samples, ON red and OFF blue, each with what was predicted."""
+        chosen = torch.linspace(0, len(predictions.index) - 1, 6).long()
+        steps = np.linspace(0, self.binning.n_frames - 1, min(6, self.binning.n_frames)).astype(int)
+        figure = Figure(figsize=(1.5 * len(steps), 9.6), layout="constrained")
+        axes = figure.subplots(6, len(steps), squeeze=False)
+        on = 1 if self.frame_format.polarity == "off_on" else 0
+        for row, k in zip(axes, chosen, strict=True):
+            frames = self.datasets[split][int(predictions.index[k])]["input"].numpy()
+            scale = np.quantile(frames, 0.995).clip(1)
+            for axis, step in zip(row, steps, strict=True):
+                signed = frames[step, on] - frames[step, 1 - on]
+                axis.imshow(signed, cmap="bwr", vmin=-scale, vmax=scale, interpolation="nearest")
+                axis.set_xticks([])
+                axis.set_yticks([])
+            true, guess = int(predictions.target[k]), int(predictions.scores[k].argmax())
+            name = self.classes[true]
+            title = name if true == guess else f"{name}, taken for {self.classes[guess]}"
+            row[0].set_title(title, loc="left", fontsize=9)
+        path = folder / f"{split}_frames.png"
+        figure.savefig(path, dpi=110)
+        return [path]
+
+
+def sample_folder(
+    task: TaskDataModule, name: str, build: Callable[[Path], None], sources: list[ModuleType]
+) -> Path:
+    """Return the folder of a task's sample data, making it once; `sources` are what made it."""
+    return cached(
+        task.cache_dir / "samples" / name,
+        {"task": name},
+        [event_camera, *sources],
+        build,
+        f"the sample data of {name}",
+    )
+
+
+def find_root(data_dir: Path, folders: Sequence[str], marker: str, how_to_get: str) -> Path:
+    """Return the first of `data_dir`/folder and `data_dir` itself that holds `marker`.
+
+    Raises DataError that says what was looked for and how to get it.
+    """
+    places = [data_dir / folder for folder in folders] + [data_dir]
+    for place in places:
+        if (place / marker).exists():
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise DataError(f"no {marker} in {looked} (data_dir={data_dir}).\n{how_to_get}")

@@ -1,0 +1,1 @@
+"""N-MNIST: handwritten digits seen by an event camera that makes three saccades."""
