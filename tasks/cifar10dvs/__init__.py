@@ -1,0 +1,1 @@
+"""CIFAR10-DVS: ten classes of pictures moved on a screen before an event camera."""
