@@ -85,7 +85,7 @@ class Capture:
         if self.damage is not None and self._is_pcapng():
             told, self.damage = self.damage, None
             rest = yield from self._chunks(islice(self._blocks(), done, None), _BLOCK_ERRORS)
-            if rest == 0 and self.damage is None:
+            if rest == 0:
                 self.damage = told
 
     def _open(self) -> cypcap.Pcap:
