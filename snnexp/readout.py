@@ -22,7 +22,8 @@ class NormalisedReadout(nn.Module):
     """Linear readout of spikes over time, `mode` mean or max.
 
     mean: y = mean over t of W s[t]. As the mean is linear it is taken before the product, which
-    then runs once instead of T times.
+    then runs once instead of T times; where the trace is asked for (evaluation) the layer sees the
+    spikes themselves, so that its synaptic operations are counted as what they are.
     max: u[t] = decay u[t-1] + (1 - decay) W s[t] (decay learned, one for the layer), and
     y = max over t of u[t].
     """
@@ -41,10 +42,11 @@ class NormalisedReadout(nn.Module):
 
     def forward(self, spikes_TBN: Tensor, *, trace: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return scores [B, K] and, where asked for or needed, their course over time [T, B, K]."""
+        if self.integrator is None and not trace:
+            return self._normalise(self.linear(spikes_TBN.mean(0))), None
         if self.integrator is None:
-            mean_BN = spikes_TBN.mean(0)
-            course = self._normalise(self.linear(spikes_TBN)) if trace else None
-            return self._normalise(self.linear(mean_BN)), course
+            course_TBK = self._normalise(self.linear(spikes_TBN))
+            return course_TBK.mean(0), course_TBK
         u_TBK = self._normalise(self.integrator(self.linear(spikes_TBN)))
         return u_TBK.amax(0), u_TBK
 

@@ -16,7 +16,7 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
 from rich.console import Console
 from torch import Tensor
 
@@ -38,12 +38,17 @@ class EpochSeed(Callback):
         self.seed = seed
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Seed Python, NumPy and torch."""
+        """Seed Python, NumPy and torch, and have the epoch's order drawn from that seed."""
         key = (self.seed, trainer.current_epoch, trainer.global_rank)
         state = int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0])
         random.seed(state)
         np.random.seed(state)  # noqa: NPY002 - libraries draw from the global generator
         torch.manual_seed(state)
+        # Lightning makes the loader's iterator, which draws a number, after this hook; but before
+        # it in the first and in a resumed epoch: there it is made anew
+        loop = trainer.fit_loop
+        if trainer.current_epoch == 0 or loop.is_resuming or loop.epoch_loop.restarting:
+            iter(loop._data_fetcher)  # type: ignore[arg-type] # set before any epoch starts
 
 
 class FiniteLoss(Callback):
@@ -63,7 +68,16 @@ class FiniteLoss(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Look at the loss of this batch."""
+        """Look at the loss of this batch, and in the first epoch at its input.
+
+        A neuron does not pass on a NaN (no comparison with it is true): bad input would only
+        silence it.
+        """
+        if trainer.current_epoch == 0 and not torch.isfinite(batch["input"]).all():
+            raise TrainingDivergedError(
+                f"the input of training batch {batch_idx} holds values that are not finite "
+                f"(items {batch['index'].tolist()[:8]}, ...): mend or skip them in the task"
+            )
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if not isinstance(loss, Tensor) or batch_idx % self.every:
             return
@@ -115,29 +129,62 @@ class History(Checkpoint):
             temporary.replace(self.path)
 
 
-class RunCheckpoint(ModelCheckpoint):
-    """`last.ckpt` and `best.ckpt`, written when an epoch is complete, and `last.ckpt` at the start.
+class RunCheckpoint(Checkpoint):
+    """`last.ckpt` whenever an epoch starts and at the end, `best.ckpt` when `monitor` improves.
 
-    A run that is cut in its first epoch so leaves something to resume, too.
+    An epoch's start is the one point where nothing of an epoch is pending (Lightning steps the
+    schedules of an epoch after its last hook), and where a run can go on to the same numbers. A
+    run cut in its first epoch leaves something to resume, too.
+    Each file is written beside its place and then renamed: a run that is killed while it saves
+    keeps the older one. (Lightning's ModelCheckpoint writes its `last` only when the monitored
+    value improves, and nothing at all where a rule learns without an optimizer.)
     """
 
     def __init__(self, folder: Path, monitor: str, mode: Literal["min", "max"]) -> None:
-        super().__init__(
-            dirpath=folder,
-            filename="best",
-            monitor=monitor,
-            mode=mode,
-            save_last=True,
-            save_top_k=1,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+        self.folder, self.monitor, self.mode = folder, monitor, mode
+        self.best: float | None = None
+        self.best_epoch = -1
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the first `last.ckpt`."""
-        super().on_train_start(trainer, pl_module)
-        if trainer.global_step == 0:
-            trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been best so far."""
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what was best in the run that is resumed."""
+        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write where the run stands."""
+        # Lightning sets these to zero a moment later; saved as they are, the epoch would look done
+        loop = trainer.fit_loop.epoch_loop
+        loop.batch_progress.reset_on_run()
+        loop.scheduler_progress.reset_on_run()
+        loop.automatic_optimization.optim_progress.reset_on_run()
+        loop.val_loop.batch_progress.total.reset()
+        self._save(trainer, "last.ckpt")
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the final weights."""
+        self._save(trainer, "last.ckpt")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep the epoch's weights if they are the best so far."""
+        if self.monitor not in trainer.callback_metrics:
+            raise RuntimeError(f"{self.monitor} was not logged: the split it names has no batches")
+        value = float(trainer.callback_metrics[self.monitor])
+        better = self.best is None or (
+            value > self.best if self.mode == "max" else value < self.best
+        )
+        if better:
+            self.best, self.best_epoch = value, trainer.current_epoch
+            self._save(trainer, "best.ckpt")
+
+    def _save(self, trainer: L.Trainer, name: str) -> None:
+        path = self.folder / name
+        temporary = path.with_suffix(".tmp")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            temporary.replace(path)
 
 
 class DeadNeuronWarning(Checkpoint):

@@ -6,6 +6,7 @@ Letters: B batch, T time, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import lightning as L
@@ -14,14 +15,26 @@ import torch.nn as nn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from snnexp.data.base import Batch, TaskSpec
+from snnexp.data.base import Batch, Predictions, TaskSpec
 from snnexp.losses import Loss
 from snnexp.metrics.activity import Activity, Tape, activity_scalars
 from snnexp.metrics.classification import Classification
-from snnexp.models.base import Model, ModelOutput
+from snnexp.metrics.synops import Probe, SynOps
+from snnexp.models.base import Model, ModelOutput, SpecError
 from snnexp.training.rules import Rule
 
 SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """All that a test found: figures, firing activity, synaptic operations, predictions."""
+
+    metrics: dict[str, float]
+    activity: dict[str, Any] | None
+    synops: dict[str, Any]
+    confusion: list[list[int]] | None
+    predictions: Predictions
 
 
 class SNNModule(L.LightningModule):
@@ -29,7 +42,7 @@ class SNNModule(L.LightningModule):
 
     Logged, once an epoch and reduced over processes: `<split>/loss` and its parts, the task's
     figures (`<split>/acc`, ...), `<split>/rate`, `<split>/dead` and their per-layer values. After
-    a test, `test_activity` and `test_metrics` hold the full figures.
+    a test, `tested` holds everything it found.
     """
 
     def __init__(
@@ -43,7 +56,7 @@ class SNNModule(L.LightningModule):
     ) -> None:
         super().__init__()
         if loss.kind != spec.kind:
-            raise ValueError(
+            raise SpecError(
                 f"loss {type(loss).__name__} serves {loss.kind}, task {spec.name} is {spec.kind}; "
                 "choose another with loss=<name> (configs/loss)"
             )
@@ -51,10 +64,13 @@ class SNNModule(L.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.automatic_optimization = rule.gradients
         self.tape = Tape(model, spikes=loss.activity is not None)
-        self.constrained = [m for m in model.modules() if hasattr(m, "constrain")]
-        self.figures = nn.ModuleDict({s: self._figures(s) for s in SPLITS})
-        self.activity = nn.ModuleDict({s: Activity(spec.dt) for s in SPLITS})
-        self.test_activity: dict[str, Any] = {}
+        self.probe = Probe(model)
+        self.constrained: list[Any] = [m for m in model.modules() if hasattr(m, "constrain")]
+        self.figures = nn.ModuleList(self._figures(s) for s in SPLITS)
+        self.activity = nn.ModuleList(Activity(spec.dt) for s in SPLITS)
+        self.synops = SynOps(self.probe)
+        self.tested: Tested | None = None
+        self._kept: list[Predictions] = []
 
     def _figures(self, split: str) -> Classification:
         # top-5 only where it is customary: a thousand classes, not ten
@@ -66,7 +82,8 @@ class SNNModule(L.LightningModule):
         )
 
     def _counters(self, split: str) -> tuple[Classification, Activity]:
-        return cast(Classification, self.figures[split]), cast(Activity, self.activity[split])
+        i = SPLITS.index(split)
+        return cast(Classification, self.figures[i]), cast(Activity, self.activity[i])
 
     def forward(self, x: Tensor) -> ModelOutput:
         """Run the model on one batch's input [B, T, ...] (static: [B, ...])."""
@@ -75,32 +92,32 @@ class SNNModule(L.LightningModule):
 
     def loss_of(self, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the loss of a training batch, and count what it did."""
-        return self._observe("train", batch)
+        return self._observe("train", batch)[0]
 
-    def _observe(self, split: str, batch: Batch) -> dict[str, Tensor]:
+    def _observe(self, split: str, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """Run, count and log one batch; return the terms of the loss and the prediction."""
         output = self(batch["input"])
         spikes = {k: f.spikes for k, f in self.tape.items() if f.spikes is not None}
         terms = self.loss(output.prediction, batch["target"], spikes)
+        prediction = output.prediction
+        final = prediction if isinstance(prediction, Tensor) else prediction[-1]
         figures, activity = self._counters(split)
         with torch.no_grad():
-            figures.update(output.prediction, batch["target"])
+            figures.update(final, batch["target"])
             if self.tape:
                 activity.update(self.tape)
         self.tape.clear()
-        size = len(batch["index"])
-        bar = split == "train"
         for name, value in terms.items():
-            # a summed loss of uneven batches must weigh each batch by its size
             self.log(
                 f"{split}/{name}",
                 value.detach(),
                 on_step=False,
                 on_epoch=True,
-                batch_size=size,
+                batch_size=len(batch["index"]),
                 sync_dist=True,
-                prog_bar=bar and name == "loss",
+                prog_bar=split == "train" and name == "loss",
             )
-        return terms
+        return terms, final.detach()
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
         """Learn from one batch, by the rule."""
@@ -117,8 +134,15 @@ class SNNModule(L.LightningModule):
         self._observe("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count one test batch."""
-        self._observe("test", batch)
+        """Count one test batch, its synaptic operations included, and keep its predictions."""
+        self.probe.recording = True
+        try:
+            _, prediction = self._observe("test", batch)
+        finally:
+            self.probe.recording = False
+        self.synops.update(len(batch["index"]))
+        kept = (prediction, batch["target"], batch["index"])
+        self._kept.append(Predictions(*(t.detach().cpu() for t in kept)))
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch, and let the rule do what it does between epochs."""
@@ -130,25 +154,34 @@ class SNNModule(L.LightningModule):
         self._close("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log the test figures and keep the full activity and confusion matrix."""
-        self.test_confusion = self._counters("test")[0].confusion()
-        self._close("test")
+        """Log the test figures and keep all that the test found."""
+        confusion = self._counters("test")[0].confusion()
+        metrics, activity = self._close("test")
+        columns = zip(*((k.scores, k.target, k.index) for k in self._kept), strict=True)
+        self.tested = Tested(
+            metrics=metrics,
+            activity=activity,
+            synops=self.synops.compute(),
+            confusion=confusion,
+            predictions=Predictions(*(torch.cat(c) for c in columns)),
+        )
+        self.synops.reset()
+        self._kept.clear()
 
-    def _close(self, split: str) -> None:
+    def _close(self, split: str) -> tuple[dict[str, float], dict[str, Any] | None]:
         """Compute, log and reset what was counted over an epoch."""
         figures, activity = self._counters(split)
         scalars = dict(figures.compute())
-        if activity.layers:
-            computed = activity.compute()
-            scalars |= activity_scalars(computed, split)
-            if split == "test":
-                self.test_activity = computed
+        fired = activity.compute() if activity.layers else None
+        if fired is not None:
+            scalars |= activity_scalars(fired, split)
         shown = {f"{split}/acc", f"{split}/rate", f"{split}/mde_cm"}
         for key, value in scalars.items():
             # computed over all processes already: nothing is left to reduce
-            self.log(key, float(value), prog_bar=key in shown, sync_dist=False)
+            self.log(key, float(value), prog_bar=key in shown, rank_zero_only=False)
         figures.reset()
         activity.reset()
+        return scalars, fired
 
     def configure_optimizers(self) -> Any:
         """Ask the rule."""
@@ -161,7 +194,7 @@ class SNNModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep weights only: what was counted in an epoch is no part of a model."""
-        prefixes = ("figures.", "activity.", "loss.")
+        prefixes = ("figures.", "activity.", "synops.", "loss.")
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(prefixes)}
 
