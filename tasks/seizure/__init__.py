@@ -1,0 +1,1 @@
+"""Epileptic seizures in EEG: clips, continuous recordings and single-channel segments."""
