@@ -52,7 +52,7 @@ _BLOCK_ERRORS = (
 class Chunk:
     """Some consecutive packets of a capture.
 
-    `time` is in seconds since 1970 (float64: steps of 0.24 microseconds today), `wire` the
+    `time` is in seconds since 1970, to the microsecond, `wire` the
     length on the wire, `link` the link type (libpcap's DLT or the file's LINKTYPE number). The
     first `HEADER_BYTES` bytes of packet i are `data[start[i]:start[i + 1]]`.
     """
@@ -90,7 +90,8 @@ class Capture:
 
     def _open(self) -> cypcap.Pcap:
         try:
-            return cypcap.open_offline(str(self.path), cypcap.TstampPrecision.NANO)
+            # cypcap's float stamp is right at this precision only; libpcap rounds finer ones down
+            return cypcap.open_offline(str(self.path), cypcap.TstampPrecision.MICRO)
         except cypcap.Error as error:
             raise DataError(
                 f"{self.path} is not a readable capture: {_reason(error)}. Expected pcap or pcapng"

@@ -37,7 +37,7 @@ def derived_problems(matrix: np.ndarray) -> dict[str, float]:
     figures["category_acc"] = float(matrix[same_category].sum() / total)
     figures["encryption_acc"] = float(matrix[same_encryption].sum() / total)
     for e, encryption in enumerate(ENCRYPTIONS):
-        mine = ENCRYPTION_K == e
+        mine = e == ENCRYPTION_K
         count = matrix[mine].sum()
         if count:
             right = (matrix * same_category)[mine].sum()

@@ -5,6 +5,7 @@ tshark is installed.
 """
 
 import csv
+import math
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ FILES = sorted(
     if path.suffix.lower() in (".pcap", ".pcapng", ".cap")
 )
 FIELDS = (
-    "frame.len frame.protocols ip.src ip.dst ip.len ipv6.src ipv6.dst ipv6.plen"
+    "frame.time_epoch frame.len frame.protocols ip.src ip.dst ip.len ipv6.src ipv6.dst ipv6.plen"
     " tcp.srcport tcp.dstport udp.srcport udp.dstport"
 )
 
@@ -32,8 +33,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def told_by_tshark(path: Path) -> tuple[int, int, dict[str, tuple[int, int]]]:
-    """Return packets, bytes on the wire, and (packets, IP bytes) of each flow of outer headers."""
+# packets, IP bytes, seconds (first and last packet) of a flow
+Told = tuple[int, int, float, float]
+
+
+def told_by_tshark(path: Path) -> tuple[int, int, dict[str, Told]]:
+    """Return packets, bytes on the wire, and the flows of the outer headers."""
     command = ["tshark", "-r", str(path), "-n", "-T", "fields", "-E", "occurrence=f"]
     for field in FIELDS.split():
         command += ["-e", field]
@@ -42,14 +47,15 @@ def told_by_tshark(path: Path) -> tuple[int, int, dict[str, tuple[int, int]]]:
     # a damaged capture makes tshark exit with an error after the packets before the damage
     result = subprocess.run(command, capture_output=True, text=True, errors="replace")
     packets = wire = 0
-    flows: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    flows: dict[str, Told] = defaultdict(lambda: (0, 0, math.inf, -math.inf))
     for row in csv.reader(result.stdout.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE):
-        packets, wire = packets + 1, wire + int(row[0])
+        packets, wire = packets + 1, wire + int(row[1])
         flow = flow_of(dict(zip(FIELDS.split(), row, strict=True)))
         if flow is not None:
             name, size = flow
-            count, total = flows[name]
-            flows[name] = count + 1, total + size
+            count, total, first, last = flows[name]
+            time = float(row[0])
+            flows[name] = count + 1, total + size, min(first, time), max(last, time)
     return packets, wire, dict(flows)
 
 
@@ -67,9 +73,9 @@ def flow_of(row: dict[str, str]) -> tuple[str, int] | None:
     return f"{inner[0]} {ends}", size
 
 
-def told_by_us(path: Path) -> tuple[int, int, dict[str, tuple[int, int]]]:
+def told_by_us(path: Path) -> tuple[int, int, dict[str, Told]]:
     read = read_flows(path)
-    flows = {}
+    flows: dict[str, Told] = {}
     bounds = read.flows.first
     for f, name in enumerate(read.flows.names):
         protocol, ends = name.split(" ")
@@ -78,7 +84,8 @@ def told_by_us(path: Path) -> tuple[int, int, dict[str, tuple[int, int]]]:
             tuple(end.replace("[", "").replace("]", "").rsplit(":", 1)) for end in ends.split("-")
         )
         low, high = bounds[f, 0], bounds[f + 1, 0]
-        flows[f"{protocol} {pairs}"] = int(high - low), int(read.flows.size[low:high].sum())
+        time, size = read.flows.time[low:high], read.flows.size[low:high]
+        flows[f"{protocol} {pairs}"] = (len(time), int(size.sum()), time.min(), time.max())
     return read.packets, read.wire_bytes, flows
 
 
@@ -89,4 +96,8 @@ def test_counts_equal_tsharks(path):
     assert packets == expected_packets
     # tshark holds a length in 31 bits; a fuzzed record may claim more
     assert wire == expected_wire or wire >= 2**31
-    assert flows == expected_flows
+    assert {k: v[:2] for k, v in flows.items()} == {k: v[:2] for k, v in expected_flows.items()}
+    for name, (_, _, first, last) in flows.items():
+        # a fuzzed record may hold a stamp that is no time
+        if expected_flows[name][2] >= 0:
+            assert expected_flows[name][2:] == pytest.approx((first, last), abs=2e-6)
