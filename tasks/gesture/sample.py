@@ -25,10 +25,10 @@ SEED = 5
 SENSOR = Sensor(128, 128)
 USERS, TEST_USERS = 24, 6
 #: name, contrast, noise in Hz a pixel
-LIGHTS = (("fluorescent", 1.0, 0.2), ("natural", 0.75, 0.4))
+LIGHTS = (("fluorescent", 1.0, 0.2), ("lab", 0.85, 0.3), ("natural", 0.75, 0.4))
 ARM_ROLL = 7
 ROWS = (0, 1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10)
-GESTURE_US, PAUSE_US, STEP_US = 1_200_000, 50_000, 5_000
+GESTURE_US, PAUSE_US, STEP_US = 900_000, 50_000, 5_000
 
 
 def make_sample(folder: Path) -> None:
@@ -77,9 +77,9 @@ def _perform(
 ) -> NDArray[np.float64]:
     """Return the capsules of one performance: speed, phase, size and place are drawn anew."""
     seconds = (times - times[0]) * 1e-6
-    phase = rng.uniform(0, 2 * np.pi) + 2 * np.pi * rng.uniform(1.2, 2.4) * seconds
+    phase = rng.uniform(0, 2 * np.pi) + 2 * np.pi * rng.uniform(1.4, 2.6) * seconds
     move = Move(-phase if backwards else phase, rng.uniform(0.75, 1.2), rng)
-    sway = rng.uniform(-3, 3) + np.sin(2 * np.pi * 0.4 * seconds + rng.uniform(0, 6))
+    sway = rng.uniform(-8, 8) + np.sin(2 * np.pi * 0.4 * seconds + rng.uniform(0, 6))
     scene = capsules(person, label, move, sway)
-    scene[:, :, (1, 3)] += rng.uniform(-3, 3)
+    scene[:, :, (1, 3)] += rng.uniform(-6, 6)
     return scene

@@ -1,0 +1,1 @@
+"""Depth from the events of one or two cameras: MVSEC's indoor flights."""
