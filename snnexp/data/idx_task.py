@@ -1,0 +1,101 @@
+"""MNIST and its drop-in relatives: four IDX files, 28 x 28 grey images, ten classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from snnexp.data import idx
+from snnexp.data.base import DataError, TaskReport
+from snnexp.data.cache import cached
+from snnexp.data.images import Images, ImageTask
+
+SHAPE = (28, 28)
+#: images of a complete set
+OFFICIAL = {"train": 60_000, "test": 10_000}
+
+
+@dataclass(frozen=True)
+class IdxSet:
+    """A published set: where it lies and how to know it.
+
+    `folders` are tried below data_dir, then data_dir itself. `labels` is the SHA-256 of the
+    training labels as bytes. `how_to_get` is for people.
+    """
+
+    title: str
+    folders: tuple[str, ...]
+    labels: str
+    how_to_get: str
+
+
+class IdxTask(ImageTask):
+    """Base of mnist and fashion_mnist.
+
+    A subclass says what the real set is (`published`), which module's `make_sample` writes the
+    sample's files, and what that sample is, in words.
+    """
+
+    published: IdxSet
+    sample_module: ModuleType
+    sample_source: str
+
+    def fetch(self) -> Path | None:
+        """Download the set; return its folder, or None where it cannot be fetched."""
+        return None
+
+    def prepare_data(self) -> None:
+        """Make the sample, or find or fetch the real files."""
+        self.locate()
+
+    def locate(self) -> Path:
+        """Return the folder of the four files; raise DataError where they cannot be had."""
+        if self.data == "sample":
+            return cached(
+                self.cache_dir / "samples" / self.task_name,
+                {"task": self.task_name},
+                [idx, self.sample_module],
+                self.sample_module.make_sample,
+                f"the sample data of {self.task_name}",
+            )
+        places = [self.data_dir / f for f in self.published.folders] + [self.data_dir]
+        for place in places:
+            if idx.holds_set(place):
+                return place
+        fetched = self.fetch()
+        if fetched is None:
+            looked = ", ".join(map(str, places))
+            raise DataError(
+                f"no IDX files of {self.published.title} in {looked} (data_dir={self.data_dir}).\n"
+                f"{self.published.how_to_get}"
+            )
+        return fetched
+
+    def read(self) -> dict[Literal["train", "test"], Images]:
+        """Read both parts; refuse a complete set that is another one."""
+        folder = self.locate()
+        parts = idx.read_set(folder, SHAPE, len(self.classes))
+        complete = all(len(parts[part][1]) == n for part, n in OFFICIAL.items())
+        if complete and idx.digest(parts["train"][1]) != self.published.labels:
+            raise DataError(
+                f"{folder} holds a complete set of 60,000 + 10,000 images whose labels are not "
+                f"those of {self.published.title}: is it another set in the same layout? Give "
+                f"a data_dir with {self.published.title}"
+            )
+        return {part: Images.grey(*parts[part]) for part in ("train", "test")}
+
+    def report(self) -> TaskReport:
+        """Say what was read."""
+        sizes = self.sizes()
+        if self.data == "sample":
+            source = self.sample_source
+        elif sizes["train"] + sizes["val"] == OFFICIAL["train"] and sizes["test"] == 10_000:
+            source = f"{self.published.title}, complete"
+        else:
+            source = (
+                f"{self.published.title}, an excerpt: {sizes['train'] + sizes['val']:,} of 60,000 "
+                f"training and {sizes['test']:,} of 10,000 test images"
+            )
+        return TaskReport(self.data, source, sizes, {}, self.published.how_to_get)

@@ -1,0 +1,1 @@
+"""Small colour photographs: CIFAR-10, 32 x 32 pixels."""

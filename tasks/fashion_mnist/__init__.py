@@ -1,0 +1,1 @@
+"""Pictures of clothes: Fashion-MNIST, the drop-in relative of MNIST."""

@@ -1,0 +1,1 @@
+"""Handwritten digits: MNIST, 28 x 28 grey pixels."""
