@@ -38,7 +38,7 @@ class CIFAR10Task(ImageTask):
     """CIFAR-10, ten classes. Source: Krizhevsky 2009, technical report, University of Toronto."""
 
     task_name = "cifar10"
-    classes = NAMES
+    classes: tuple[str, ...] = NAMES
     mean, std = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
     def prepare_data(self) -> None:
