@@ -71,6 +71,8 @@ class EventCamera:
     def _noise(self, start: int, stop: int) -> Events:
         total = self.noise_hz.sum() * (stop - start) * 1e-6
         n = int(self.rng.poisson(total))
+        if not n:
+            return Events.none()
         edges = np.cumsum(self.noise_hz) / self.noise_hz.sum()
         pixel = np.minimum(np.searchsorted(edges, self.rng.random(n)), edges.size - 1)
         y, x = np.divmod(pixel, self.sensor.width)
