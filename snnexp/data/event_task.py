@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -30,6 +30,7 @@ from torch.utils.data import Dataset
 from snnexp.data import aedat, event_camera, events
 from snnexp.data.base import Batch, DataError, Predictions, Split, TaskDataModule, TaskSpec
 from snnexp.data.cache import cached
+from snnexp.data.download import Remote, download_and_unpack
 from snnexp.data.events import Binning, Events, FrameFormat, OnBad, Sensor, clean
 
 #: training samples that the linear baseline sees at most; more change it little and cost minutes
@@ -398,3 +399,32 @@ def find_root(data_dir: Path, folders: Sequence[str], marker: str, how_to_get: s
             return place
     looked = ", ".join(str(place) for place in places)
     raise DataError(f"no {marker} in {looked} (data_dir={data_dir}).\n{how_to_get}")
+
+
+def find_or_fetch(
+    data_dir: Path,
+    folders: Sequence[str],
+    marker: str,
+    how_to_get: str,
+    archives: Mapping[str, Remote],
+) -> Path:
+    """Return what `find_root` finds; where nothing is, fetch the archives.
+
+    Each is unpacked to `data_dir`/(first of the folders)/(its key). Archives may have a folder of
+    the same name inside: look for files with `inner`. Raises DataError that says how to do it by
+    hand.
+    """
+    try:
+        return find_root(data_dir, folders, marker, how_to_get)
+    except DataError as missing:
+        try:
+            for name, remote in archives.items():
+                download_and_unpack(remote, data_dir / folders[0] / name)
+        except DataError as error:
+            raise DataError(f"{missing}\n{error}") from error
+    return find_root(data_dir, folders, marker, how_to_get)
+
+
+def inner(folder: Path) -> Path:
+    """Return folder/<its own name> where an archive brought that along, else the folder."""
+    return folder / folder.name if (folder / folder.name).is_dir() else folder

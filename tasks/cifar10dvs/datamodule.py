@@ -8,24 +8,52 @@ from typing import Any, Literal
 
 from snnexp.data.aedat import read_aedat2, read_aedat4
 from snnexp.data.base import TaskReport
-from snnexp.data.event_task import EventClassification, Recording, find_root, sample_folder
+from snnexp.data.download import Remote
+from snnexp.data.event_task import (
+    EventClassification,
+    Recording,
+    find_or_fetch,
+    find_root,
+    sample_folder,
+)
 from snnexp.data.events import Binning, Events, FrameFormat, OnBad, Sensor
 from tasks.cifar10dvs import layout, sample
 
+FOLDERS = ["CIFAR10DVS", "CIFAR10-DVS"]
 SUFFIX = {"aedat": ".aedat", "aedat4": ".aedat4"}
 OFFICIAL = 10_000
+_FILES = "https://api.figshare.com/v2/file/download"
 HOW_TO_GET = {
     "aedat": (
-        "Fetch the ten class archives of CIFAR10-DVS (figshare article 4724671; "
-        "https://api.figshare.com/v2/file/download/<id> with the ids and md5 of "
-        "tasks/cifar10dvs/README.md), unpack them to <data_dir>/CIFAR10DVS/<class>/*.aedat, and "
-        "give data=real data_dir=<data_dir>"
+        "data=real data_dir=<folder> takes CIFAR10-DVS (figshare article 4724671) from "
+        "<folder>/CIFAR10DVS/<class>/*.aedat, or fetches the ten class archives there"
     ),
     "aedat4": (
-        "Fetch https://api.figshare.com/v2/file/download/38023437 (CIFAR10DVS.zip, md5 "
-        "ce3a4a0682dc0943703bd8f749a7701c), unpack it to <data_dir>/CIFAR10DVS/<class>/*.aedat4, "
-        "pip install aedat, and give data=real data_dir=<data_dir> task.source=aedat4"
+        f"Fetch {_FILES}/38023437 (CIFAR10DVS.zip, 11.2 GB, md5 ce3a4a0682dc0943703bd8f749a7701c), "
+        "unpack it and the archives in it to <data_dir>/CIFAR10DVS/<class>/*.aedat4, pip install "
+        "aedat, and give data=real data_dir=<data_dir> task.source=aedat4"
     ),
+}
+_CHECKSUMS = {
+    "airplane": (7712788, "0afd5c4bf9ae06af762a77b180354fdd"),
+    "automobile": (7712791, "8438dfeba3bc970c94962d995b1b9bdd"),
+    "bird": (7712794, "a9c207c91c55b9dc2002dc21c684d785"),
+    "cat": (7712812, "52c63c677c2b15fa5146a8daf4d56687"),
+    "deer": (7712815, "b6bf21f6c04d21ba4e23fc3e36c8a4a3"),
+    "dog": (7712818, "f379ebdf6703d16e0a690782e62639c3"),
+    "frog": (7712842, "cad6ed91214b1c7388a5f6ee56d08803"),
+    "horse": (7712851, "e7cbbf77bec584ffbf913f00e682782a"),
+    "ship": (7712836, "41c7bd7d6b251be82557c6cce9a7d5c9"),
+    "truck": (7712839, "89f3922fd147d9aeff89e76a2b0b70a7"),
+}
+ARCHIVES = {
+    name: Remote(
+        name=f"{name}.zip",
+        urls=(f"{_FILES}/{number}",),
+        checksum=f"md5:{md5}",
+        title=f"CIFAR10-DVS, {name}",
+    )
+    for name, (number, md5) in _CHECKSUMS.items()
 }
 
 
@@ -83,8 +111,10 @@ class CIFAR10DVSTask(EventClassification):
         """Return the folder of the class folders."""
         if self.data == "sample":
             return sample_folder(self, "cifar10dvs", sample.make_sample, [sample])
-        folders = ["CIFAR10DVS", "CIFAR10-DVS", "cifar10dvs"]
-        return find_root(self.data_dir, folders, "airplane", HOW_TO_GET[self.source])
+        how = HOW_TO_GET[self.source]
+        if self.source == "aedat":
+            return find_or_fetch(self.data_dir, FOLDERS, "airplane", how, ARCHIVES)
+        return find_root(self.data_dir, FOLDERS, "airplane", how)
 
     def recordings(self, root: Path) -> list[Recording]:
         """List the recordings of the classes that are there."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from snnexp.data.base import DataError
-from snnexp.data.event_task import Cut, Recording
+from snnexp.data.event_task import Cut, Recording, inner
 
 CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -32,7 +32,7 @@ def recordings(
     """List the recordings of each class in the order of the split rule, with their part in it."""
     listed = []
     for label, name in enumerate(classes):
-        files = sorted((root / name).glob(f"*{suffix}"))
+        files = sorted(inner(root / name).glob(f"*{suffix}"))
         if not files:
             raise DataError(f"{root / name} holds no {suffix} files; see task.source")
         if split == "plif":

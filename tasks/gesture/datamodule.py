@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 from snnexp.data.aedat import read_aedat31
 from snnexp.data.base import TaskReport
-from snnexp.data.event_task import EventClassification, Recording, find_root, sample_folder
+from snnexp.data.download import Remote
+from snnexp.data.event_task import (
+    EventClassification,
+    Recording,
+    find_or_fetch,
+    find_root,
+    sample_folder,
+)
 from snnexp.data.events import Binning, Events, FrameFormat, OnBad, Sensor
 from tasks.gesture import arms, layout, sample
 
@@ -18,14 +25,26 @@ HOW_TO_GET = {
     "aedat": (
         "Fetch DvsGesture.tar.gz (md5 8a5c71fb11e24e5ca5b11866ca6c00a1, CC BY 4.0) by hand from "
         "research.ibm.com/interactive/dvsgesture, unpack it to <data_dir>/DvsGesture, and give "
-        "data=real data_dir=<data_dir>"
+        "data=real data_dir=<data_dir>; or take the pre-cut copy with task.source=tonic"
     ),
     "tonic": (
-        "Fetch the pre-cut copy from figshare's API, "
-        "https://api.figshare.com/v2/file/download/38022171 (ibmGestureTrain.tar.gz, md5 "
-        "3a8f0d4120a166bac7591f77409cb105) and .../38020584 (ibmGestureTest.tar.gz, md5 "
-        "56070e45dadaa85fff82e0fbfbc06de5), unpack both to <data_dir>/DVSGesture, and give "
-        "data=real data_dir=<data_dir> task.source=tonic"
+        "data=real data_dir=<folder> task.source=tonic takes the pre-cut copy from "
+        "<folder>/DVSGesture/ibmGesture{Train,Test}, or fetches it there (3.1 GB)"
+    ),
+}
+_FILES = "https://api.figshare.com/v2/file/download"
+ARCHIVES = {
+    "ibmGestureTrain": Remote(
+        name="ibmGestureTrain.tar.gz",
+        urls=(f"{_FILES}/38022171",),
+        checksum="md5:3a8f0d4120a166bac7591f77409cb105",
+        title="DVS128 Gesture, pre-cut training set",
+    ),
+    "ibmGestureTest": Remote(
+        name="ibmGestureTest.tar.gz",
+        urls=(f"{_FILES}/38020584",),
+        checksum="md5:56070e45dadaa85fff82e0fbfbc06de5",
+        title="DVS128 Gesture, pre-cut test set",
     ),
 }
 
@@ -84,11 +103,11 @@ class GestureTask(EventClassification):
         """Return the folder with the trials lists, or with ibmGestureTrain."""
         if self.data == "sample":
             return sample_folder(self, "gesture", sample.make_sample, [sample, arms, layout])
+        how = HOW_TO_GET[self.source]
         if self.source == "aedat":
-            folders, marker = ["DvsGesture", "DVSGesture"], "trials_to_train.txt"
-        else:
-            folders, marker = ["DVSGesture"], "ibmGestureTrain"
-        return find_root(self.data_dir, folders, marker, HOW_TO_GET[self.source])
+            folders = ["DvsGesture", "DVSGesture"]
+            return find_root(self.data_dir, folders, "trials_to_train.txt", how)
+        return find_or_fetch(self.data_dir, ["DVSGesture"], "ibmGestureTest", how, ARCHIVES)
 
     def recordings(self, root: Path) -> list[Recording]:
         """List the recordings with their cuts."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnexp.data.base import DataError
-from snnexp.data.event_task import Cut, Recording, Role
+from snnexp.data.event_task import Cut, Recording, Role, inner
 from snnexp.data.events import Events
 
 CLASSES = (
@@ -98,7 +98,7 @@ def tonic_recordings(root: Path) -> list[Recording]:
     """List the files of the pre-cut copy by class and name."""
     recordings = []
     for role, folder in TONIC:
-        files = (root / folder).glob("user*/*.npy")
+        files = inner(root / folder).glob("user*/*.npy")
         for path in sorted(files, key=lambda p: (int(p.stem), p.parent.name)):
             label = int(path.stem)
             if label >= len(CLASSES):

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from snnexp.data.base import TaskReport
+from snnexp.data.download import Remote
 from snnexp.data.event_task import (
     Cut,
     EventClassification,
     Recording,
     Role,
-    find_root,
+    find_or_fetch,
+    inner,
     sample_folder,
 )
 from snnexp.data.events import Binning, Events, FrameFormat, OnBad, Sensor
@@ -23,11 +25,24 @@ FOLDERS: tuple[tuple[Role, str], ...] = (("train", "Train"), ("test", "Test"))
 #: recordings of the complete set
 OFFICIAL = {"train": 60_000, "test": 10_000}
 HOW_TO_GET = (
-    "Fetch Train.zip (md5 20959b8e626244a1b502305a9e6e2031) and Test.zip (md5 "
-    "69ca8762b2fe404d9b9bad1103e97832) of N-MNIST (doi 10.17632/468j46mzdv.1, CC BY-SA 4.0), "
-    "unpack them to <data_dir>/NMNIST/Train/<digit>/*.bin and .../Test/<digit>/*.bin, and give "
-    "data=real data_dir=<data_dir>"
+    "data=real data_dir=<folder> takes N-MNIST (doi 10.17632/468j46mzdv.1, CC BY-SA 4.0) from "
+    "<folder>/NMNIST/Train/<digit>/*.bin and .../Test/<digit>/*.bin, or fetches it there (1.1 GB)"
 )
+_FILES = "https://data.mendeley.com/public-files/datasets/468j46mzdv/files"
+ARCHIVES = {
+    "Train": Remote(
+        name="Train.zip",
+        urls=(f"{_FILES}/39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",),
+        checksum="md5:20959b8e626244a1b502305a9e6e2031",
+        title="N-MNIST, training set",
+    ),
+    "Test": Remote(
+        name="Test.zip",
+        urls=(f"{_FILES}/05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",),
+        checksum="md5:69ca8762b2fe404d9b9bad1103e97832",
+        title="N-MNIST, test set",
+    ),
+}
 
 
 class NMNISTTask(EventClassification):
@@ -76,7 +91,7 @@ class NMNISTTask(EventClassification):
         """Return the folder with Train and Test."""
         if self.data == "sample":
             return sample_folder(self, "nmnist", sample.make_sample, [sample, layout])
-        return find_root(self.data_dir, ["NMNIST"], "Train", HOW_TO_GET)
+        return find_or_fetch(self.data_dir, ["NMNIST"], "Test", HOW_TO_GET, ARCHIVES)
 
     def recordings(self, root: Path) -> list[Recording]:
         """List the files by split, digit and name, as SpikingJelly orders them."""
@@ -84,7 +99,7 @@ class NMNISTTask(EventClassification):
             Recording(path, role, path.stem, (Cut(int(digit)),))
             for role, folder in FOLDERS
             for digit in self.classes
-            for path in sorted((root / folder / digit).glob("*.bin"))
+            for path in sorted((inner(root / folder) / digit).glob("*.bin"))
         ]
 
     def read(self, recording: Recording, notes: Counter[str]) -> Events:

@@ -1,9 +1,13 @@
 """Builds the event tasks of configs/task as a run does, with other keys where a test needs them."""
 
+import hashlib
+import shutil
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+
+from snnexp.data.download import Remote
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "task"
 
@@ -20,3 +24,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     files = [p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json"]
     assert files
     return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+def zipped(folder: Path, archive: Path, name: str) -> Remote:
+    """Pack a folder as an archive that holds `name`/..., and give it a file address."""
+    shutil.make_archive(str(archive.with_suffix("")), "zip", folder.parent, folder.name)
+    assert folder.name == name
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    url = archive.resolve().as_uri()
+    return Remote(name=archive.name, urls=(url,), checksum=f"md5:{md5}", title=name)

@@ -9,8 +9,8 @@ from snnexp.data.aedat import write_aedat2
 from snnexp.data.base import DataError
 from snnexp.data.event_task import Recording
 from snnexp.data.events import Events
-from tasks.cifar10dvs import layout, sample
-from tests.tasks.event_tasks import build, contents
+from tasks.cifar10dvs import datamodule, layout, sample
+from tests.tasks.event_tasks import build, contents, zipped
 
 
 def write_set(root, names, per_class):
@@ -93,10 +93,20 @@ def test_the_wrong_source_is_an_error(excerpt, tmp_path):
         build("cifar10dvs", tmp_path / "c", "source=aedat4", **options).prepare_data()
 
 
-def test_missing_data_says_what_to_fetch(tmp_path):
-    task = build("cifar10dvs", tmp_path, data="real", data_dir=str(tmp_path))
-    with pytest.raises(DataError, match=r"(?s)no airplane in .*api\.figshare\.com"):
-        task.prepare_data()
+def test_missing_data_are_fetched(excerpt, tmp_path, monkeypatch):
+    there = excerpt / "CIFAR10DVS"
+    archives = {k: zipped(there / k, tmp_path / f"{k}.zip", k) for k in ("airplane", "cat")}
+    monkeypatch.setattr(datamodule, "ARCHIVES", archives)
+    options = {"data": "real", "data_dir": str(tmp_path / "here")}
+    task = build("cifar10dvs", tmp_path / "c", **options)
+    task.setup()
+    assert task.classes == ("airplane", "cat")
+    assert sum(task.sizes().values()) == 40
+
+
+def test_all_ten_archives_are_known():
+    assert tuple(datamodule.ARCHIVES) == layout.CLASSES
+    assert len({remote.checksum for remote in datamodule.ARCHIVES.values()}) == 10
 
 
 def test_sample_runs_through_the_loader(tmp_path, monkeypatch):

@@ -7,9 +7,9 @@ from snnexp.data.aedat import write_aedat31
 from snnexp.data.base import DataError
 from snnexp.data.event_task import Cut
 from snnexp.data.events import Events
-from tasks.gesture import arms, sample
+from tasks.gesture import arms, datamodule, sample
 from tasks.gesture.layout import aedat_recordings, overlaps, read_labels
-from tests.tasks.event_tasks import build, contents
+from tests.tasks.event_tasks import build, contents, zipped
 
 HEADER = "class,startTime_usec,endTime_usec\n"
 
@@ -116,7 +116,7 @@ def test_a_truncated_packet_in_a_recording(official, tmp_path):
         build("gesture", tmp_path / "c", data="real", data_dir=str(official[0])).prepare_data()
 
 
-def test_the_pre_cut_copy(tmp_path):
+def test_the_pre_cut_copy(tmp_path, monkeypatch):
     n = 200
     rng = np.random.default_rng(0)
     for part, user in (("ibmGestureTrain", "user01"), ("ibmGestureTrain", "user02"),
@@ -127,17 +127,28 @@ def test_the_pre_cut_copy(tmp_path):
             columns = [rng.integers(0, 128, n), rng.integers(0, 128, n), rng.integers(0, 2, n)]
             table = np.stack([*columns, np.sort(rng.integers(0, 6000, n))], 1)
             np.save(folder / f"{label}.npy", table.astype(np.float64))
-    options = ("source=tonic", "val_share=0.5")
-    task = build("gesture", tmp_path / "c", *options, data="real", data_dir=str(tmp_path))
-    task.setup()
-    assert task.sizes() == {"train": 2, "val": 2, "test": 2}
-    assert task.datasets["test"][1]["target"] == 10
-    assert task.datasets["test"][0]["input"].sum() == n
+    there = tmp_path / "DVSGesture"
+    archives = {k: zipped(there / k, tmp_path / f"{k}.zip", k) for k in datamodule.ARCHIVES}
+    monkeypatch.setattr(datamodule, "ARCHIVES", archives)
+    for data_dir in (tmp_path, tmp_path / "fetched"):
+        options = ("source=tonic", "val_share=0.5")
+        task = build("gesture", tmp_path / "c", *options, data="real", data_dir=str(data_dir))
+        task.setup()
+        assert task.sizes() == {"train": 2, "val": 2, "test": 2}
+        assert task.datasets["test"][1]["target"] == 10
+        assert task.datasets["test"][0]["input"].sum() == n
+
+
+def test_missing_data_say_what_to_fetch(tmp_path):
+    task = build("gesture", tmp_path, data="real", data_dir=str(tmp_path))
+    with pytest.raises(DataError, match=r"(?s)no trials_to_train\.txt in .*8a5c71fb11e24e5"):
+        task.prepare_data()
 
 
 def test_a_broken_npy_is_named(tmp_path):
     folder = tmp_path / "ibmGestureTrain" / "user01_lab"
     folder.mkdir(parents=True)
+    (tmp_path / "ibmGestureTest").mkdir()
     (folder / "3.npy").write_bytes(b"no numpy")
     task = build("gesture", tmp_path, "source=tonic", data="real", data_dir=str(tmp_path))
     with pytest.raises(DataError, match=r"3\.npy is no sound"):

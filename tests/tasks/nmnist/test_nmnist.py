@@ -1,15 +1,17 @@
 """N-MNIST: the five bytes of an event, the sample, excerpts and damaged files."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from snnexp.data import download
 from snnexp.data.base import DataError
 from snnexp.data.events import Events
-from tasks.nmnist import sample
+from tasks.nmnist import datamodule, sample
 from tasks.nmnist.recording import read_bin, write_bin
-from tests.tasks.event_tasks import build, contents
+from tests.tasks.event_tasks import build, contents, zipped
 
 
 def test_the_stated_bytes(tmp_path):
@@ -79,23 +81,45 @@ def test_sample_has_the_same_bytes_each_time(tmp_path, small):
     assert contents(one) == contents(two)
 
 
-def test_an_excerpt_says_so(tmp_path):
+def write_excerpt(folder):
     zero = np.zeros(30, np.uint8)
     for split, digits in (("Train", (0, 0, 3, 3)), ("Test", (0, 3))):
         for i, digit in enumerate(digits):
-            folder = tmp_path / "NMNIST" / split / str(digit)
-            folder.mkdir(parents=True, exist_ok=True)
-            write_bin(folder / f"{i:05d}.bin", Events(zero, zero, np.arange(30), zero))
+            path = folder / split / str(digit) / f"{i:05d}.bin"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_bin(path, Events(zero, zero, np.arange(30), zero))
+
+
+@pytest.mark.parametrize("below", ["NMNIST", "."])
+def test_an_excerpt_says_so(tmp_path, below):
+    write_excerpt(tmp_path / below)
     task = build("nmnist", tmp_path / "c", "val_by=none", data="real", data_dir=str(tmp_path))
     task.setup()
     report = task.report()
-    assert report.source.endswith(
-        "an excerpt: 4 of 60,000 training and 2 of 10,000 test recordings"
-    )
+    counts = "4 of 60,000 training and 2 of 10,000 test recordings"
+    assert report.source == f"N-MNIST, an excerpt: {counts}"
     assert report.sizes == {"train": 4, "val": 0, "test": 2}
 
 
-def test_missing_data_says_what_to_fetch(tmp_path):
+def test_missing_data_are_fetched(tmp_path, monkeypatch):
+    write_excerpt(tmp_path / "there")
+    archives = {
+        k: zipped(tmp_path / "there" / k, tmp_path / f"{k}.zip", k) for k in ("Train", "Test")
+    }
+    monkeypatch.setattr(datamodule, "ARCHIVES", archives)
+    here = tmp_path / "here"
+    task = build("nmnist", tmp_path / "c", "val_by=none", data="real", data_dir=str(here))
+    task.setup()
+    assert task.sizes() == {"train": 4, "val": 0, "test": 2}
+
+
+def test_what_cannot_be_fetched_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    gone = {
+        k: replace(r, urls=((tmp_path / "gone").as_uri(),)) for k, r in datamodule.ARCHIVES.items()
+    }
+    monkeypatch.setattr(datamodule, "ARCHIVES", gone)
     task = build("nmnist", tmp_path, data="real", data_dir=str(tmp_path))
-    with pytest.raises(DataError, match=r"(?s)no Train in .*20959b8e626244a1b502305a9e6e2031"):
+    pattern = r"(?s)no Test in .*NMNIST/Train/<digit>.*20959b8e626244a1b502305a9e6e2031"
+    with pytest.raises(DataError, match=pattern):
         task.prepare_data()
