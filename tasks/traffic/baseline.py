@@ -30,12 +30,12 @@ class Windows(Protocol):
 
 
 def marginals(windows: Windows) -> np.ndarray:
-    """Return log(1 + packets) by time bin and by size bin, side by side: [W, 600]."""
+    """Return packets by time bin and by size bin, side by side: [W, 600]."""
     rows = []
     for low in range(0, len(windows), CHUNK):
         chunk = list(range(low, min(low + CHUNK, len(windows))))
         counts = windows.__getitems__(chunk)["input"]
-        rows.append(torch.cat([counts.sum(2), counts.sum(1)], 1).log1p().numpy())
+        rows.append(torch.cat([counts.sum(2), counts.sum(1)], 1).numpy())
     return np.concatenate(rows)
 
 

@@ -45,7 +45,7 @@ FOLDERS: dict[Source, tuple[str, ...]] = {
     "captures": ("ISCX", "iscx"),
     "flowpic": ("Classes_csv",),
 }
-SAMPLE_CAPTURES = 10
+SAMPLE_CAPTURES = 20
 
 
 class WindowDataset(Dataset[Batch]):
@@ -169,7 +169,7 @@ class TrafficTask(TaskDataModule):
         if self.datasets:
             return
         data = self._extract()
-        self._extracted, self._notes = data, dict(data.notes)
+        self._notes = dict(data.notes)
         if self.split == "window":
             splits = by_window(data, self.shares, self.split_seed)
         else:
@@ -201,6 +201,8 @@ class TrafficTask(TaskDataModule):
         )
 
     def _extract(self) -> Extracted:
+        if self._extracted is not None:
+            return self._extracted
         table = labels.LabelTable(Path(self.table) if self.table else labels.TABLE)
         notes: Counter[str] = Counter()
         folder = self._folder()
@@ -220,6 +222,7 @@ class TrafficTask(TaskDataModule):
                 f" {self.rule.min_packets} packets over {self.rule.min_span:g} s a direction"
                 f" ({dict(data.notes)})"
             )
+        self._extracted = data
         return data
 
     def _folder(self) -> Path:
@@ -229,7 +232,7 @@ class TrafficTask(TaskDataModule):
                 self.cache_dir / "samples",
                 {"task": "traffic", "captures": SAMPLE_CAPTURES},
                 [laws, sample, wire],
-                lambda folder: sample.write_sample(folder, SAMPLE_CAPTURES, self.jobs),
+                lambda folder: sample.write_sample(folder, SAMPLE_CAPTURES),
                 "sample captures of the traffic task",
             )
         for name in FOLDERS[self.source]:

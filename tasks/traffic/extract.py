@@ -17,7 +17,7 @@ import numpy as np
 from rich.progress import track
 
 from snnexp.data.base import DataError
-from snnexp.data.cache import cached
+from snnexp.data.cache import MANIFEST, cached, digest
 from tasks.traffic import capture, flowpic, flows, headers, windows
 from tasks.traffic.flows import Flows, read_flows
 from tasks.traffic.labels import CLASSES, IGNORE, LabelTable
@@ -105,12 +105,21 @@ def extract(
     jobs: int,
     notes: Counter[str],
 ) -> Extracted:
-    """Read and cut all files, in parallel; what was done before is taken from the cache."""
-    work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        joblib.delayed(_one)(k, item, rule, source, cache) for k, item in enumerate(items)
+    """Read and cut all files; what was done before is taken from the cache.
+
+    Up to `jobs` processes (joblib's count) share the work, one for every 256 MB that are new:
+    starting a process costs more than reading that much.
+    """
+    keys = [_key(item, rule, source) for item in items]
+    new = [not (cache / digest(key, _CODE) / MANIFEST).is_file() for key in keys]
+    size = sum(item.file.stat().st_size for item, is_new in zip(items, new, strict=True) if is_new)
+    processes = min(joblib.effective_n_jobs(jobs), 1 + size // 2**28)
+    work = joblib.Parallel(n_jobs=processes, return_as="generator_unordered")(
+        joblib.delayed(_one)(k, item, key, rule, source, cache)
+        for k, (item, key) in enumerate(zip(items, keys, strict=True))
     )
     done: dict[int, Path] = {}
-    for k, outcome in track(work, f"Reading {source}", total=len(items)):
+    for k, outcome in track(work, f"Reading {source}", total=len(items), disable=not any(new)):
         if isinstance(outcome, Path):
             done[k] = outcome
         elif bad_captures == "error":
@@ -120,20 +129,26 @@ def extract(
     return _join([(items[k], done[k]) for k in sorted(done)], notes)
 
 
-def _one(
-    k: int, item: Item, rule: WindowRule, source: Source, cache: Path
-) -> tuple[int, Path | str]:
-    """Return the folder of one file's windows, or the message of a DataError (joblib's processes
-    would wrap the exception itself).
+def _key(item: Item, rule: WindowRule, source: Source) -> dict[str, Any]:
+    """Return what the windows of one file depend on; its content by size and time of change,
+    since hashing tens of gigabytes would cost more than reading them.
     """
     stat = item.file.stat()
-    key = {
+    return {
         "file": item.name,
         "bytes": stat.st_size,
         "changed": stat.st_mtime_ns,
         "source": source,
         **asdict(rule),
     }
+
+
+def _one(
+    k: int, item: Item, key: dict[str, Any], rule: WindowRule, source: Source, cache: Path
+) -> tuple[int, Path | str]:
+    """Return the folder of one file's windows, or the message of a DataError (joblib's processes
+    would wrap the exception itself).
+    """
     reader = _read_capture if source == "captures" else flowpic.read_rows
     try:
         build = _builder(item.file, rule, reader)

@@ -57,15 +57,17 @@ class Host:
 
 def draw_host(rng: np.random.Generator) -> Host:
     """Draw the peculiarities of a host."""
+    options = int(rng.choice([0, 12]))
+    path = int(rng.choice([1500, 1492, 1420], p=[0.6, 0.2, 0.2]))
     return Host(
-        segment=int(rng.choice([1460, 1448, 1440, 1412, 1400, 1388, 1370, 1360, 1340, 1300])),
-        options=int(rng.choice([0, 12])),
+        segment=path - 40 - options,
+        options=options,
         bandwidth=float(rng.lognormal(np.log(250e3), 0.5)),
         round_trip=float(rng.lognormal(np.log(0.05), 0.6)),
         jitter=float(rng.uniform(0.1, 0.6)),
-        tunnel=int(rng.choice([24, 37, 41, 49, 57])),
-        tunnel_limit=int(rng.choice([1500, 1500, 1380, 1250])),
-        cells=int(rng.integers(1, 6)),
+        tunnel=int(rng.choice([25, 41])),
+        tunnel_limit=int(rng.choice([1500, 1500, 1300])),
+        cells=int(rng.integers(1, 4)),
     )
 
 
@@ -88,41 +90,41 @@ def _same(time: np.ndarray, up: bool, size: np.ndarray) -> Messages:
 
 def video(rng: np.random.Generator, seconds: float) -> Messages:
     """Segments of adaptive streaming: a request, then a burst, then silence until the next."""
-    period, volume = rng.uniform(2.0, 7.0), rng.lognormal(np.log(16e3), 0.45)
+    period, volume = rng.uniform(2.0, 6.0), rng.lognormal(np.log(14e3), 0.5)
     requests = np.arange(rng.uniform(0, period), seconds, period)
     requests = requests + rng.normal(0, 0.08 * period, len(requests)).clip(-0.4 * period, None)
     segments = volume * period * rng.lognormal(0, 0.25, len(requests))
-    asked = rng.integers(350, 900) + rng.integers(0, 40, len(requests))
+    asked = rng.integers(350, 800, len(requests))
     return _merge(_same(requests, True, asked), _same(requests + 0.08, False, segments))
 
 
 def file_transfer(rng: np.random.Generator, seconds: float) -> Messages:
     """A bulk transfer, up or down: blocks without a pause, now and then a stall."""
-    rate, block = rng.lognormal(np.log(16e3), 0.45), rng.uniform(1.2e3, 6e3)
+    rate, block = rng.lognormal(np.log(14e3), 0.5), rng.uniform(1.2e3, 6e3)
     times = np.arange(0, seconds, block / rate)
     pace = 1 + 0.3 * np.sin(2 * np.pi * times / rng.uniform(5, 20))
     times = np.interp(times, times, np.cumsum(1 / pace) * (block / rate))
     for stall in _between(rng, seconds, 25.0, 0.5):
         times = times + np.where(times > stall, rng.uniform(0.3, 1.5), 0)
+    times = times[times < seconds]
     up = bool(rng.random() < 0.4)
-    reports = _between(rng, seconds, rng.uniform(5, 15), 0.3)
+    reports = _between(rng, seconds, rng.uniform(4, 10), 0.3)
     return _merge(
-        _same(times[times < seconds], up, np.full(int((times < seconds).sum()), block)),
-        _same(reports, not up, rng.integers(60, 200, len(reports))),
+        _same(times, up, np.full(len(times), block)),
+        _same(reports, not up, rng.integers(350, 800, len(reports))),
     )
 
 
 def voice(rng: np.random.Generator, seconds: float) -> Messages:
     """Frames of a codec at a fixed pace while one of the two talks, comfort noise otherwise."""
-    pace, frame = rng.choice([0.04, 0.06, 0.08]), rng.integers(60, 230)
-    variable = rng.uniform(0.0, 0.3)
+    pace, frame = rng.choice([0.04, 0.06, 0.08]), rng.choice([72, 112, 152, 192])
     ticks = np.arange(rng.uniform(0, pace), seconds, pace)
     turns = np.cumsum(rng.lognormal(np.log(2.5), 0.6, int(seconds) + 20))
     speaker = np.searchsorted(turns, ticks) % 2
     parts = []
     for side in (0, 1):
         talks = (speaker == side) | (rng.random(len(ticks)) < 0.08)
-        frames = frame * (1 + variable * rng.standard_normal(int(talks.sum()))).clip(0.3, 2)
+        frames = frame * (1 + 0.25 * rng.standard_normal(int(talks.sum()))).clip(0.3, 2)
         silent = ticks[~talks][:: max(round(0.4 / pace), 1)]
         noise = np.full(len(silent), 0.25 * frame + 14)
         parts += [_same(ticks[talks], bool(side), frames), _same(silent, bool(side), noise)]
@@ -130,37 +132,35 @@ def voice(rng: np.random.Generator, seconds: float) -> Messages:
 
 
 def chat(rng: np.random.Generator, seconds: float) -> Messages:
-    """Short messages of two people, receipts, typing notes, a picture now and then."""
-    base, mean = rng.integers(90, 260), rng.uniform(2.0, 5.0)
+    """Short messages of two people, receipts, typing notes, pictures now and then."""
+    mean = rng.uniform(2.0, 5.0)
     parts = []
     for up in (True, False):
         sent = _between(rng, seconds, mean, 0.9)
-        text = base + rng.lognormal(np.log(80), 0.8, len(sent))
+        read = sent + rng.lognormal(np.log(0.15), 0.5, len(sent))
         typing = sent - rng.uniform(0.5, 3.0, len(sent))
+        typing = typing[typing > 0]
         parts += [
-            _same(sent, up, text),
-            _same(sent + rng.lognormal(np.log(0.15), 0.5, len(sent)), not up, 0 * text + base),
-            _same(typing[typing > 0], up, np.full(int((typing > 0).sum()), 0.8 * base)),
+            _same(sent, up, 160 + rng.lognormal(np.log(90), 0.8, len(sent))),
+            _same(read, not up, rng.integers(90, 200, len(read))),
+            _same(typing, up, rng.integers(80, 160, len(typing))),
         ]
-    pictures = _between(rng, seconds, 25.0, 0.6)
-    parts.append(
-        _same(pictures, bool(rng.random() < 0.5), rng.lognormal(np.log(25e3), 0.7, len(pictures)))
-    )
-    return _merge(*parts)
+    pictures = _between(rng, seconds, rng.uniform(8.0, 30.0), 0.6)
+    sizes = rng.lognormal(np.log(30e3), 0.7, len(pictures))
+    return _merge(*parts, _same(pictures, bool(rng.random() < 0.3), sizes))
 
 
 def browsing(rng: np.random.Generator, seconds: float) -> Messages:
     """Pages: several requests within a second or two, each answered at once; then reading."""
-    mean, objects = rng.uniform(5.0, 11.0), rng.uniform(4, 14)
-    parts = [
-        _same(np.arange(0, seconds, 10.0), True, np.full(len(np.arange(0, seconds, 10.0)), 46))
-    ]
+    mean, objects = rng.uniform(4.0, 11.0), rng.uniform(4, 14)
+    alive = np.arange(0, seconds, 10.0)
+    parts = [_same(alive, True, np.full(len(alive), 46))]
     for page in _between(rng, seconds, mean, 0.5):
         n = 1 + rng.poisson(objects)
         asked = page + np.append(0, np.cumsum(rng.exponential(0.12, n - 1)))
         answers = rng.lognormal(np.log(4e3), 1.1, n).clip(200, 80e3)
         parts += [
-            _same(asked, True, rng.integers(280, 700) + rng.integers(0, 60, n)),
+            _same(asked, True, rng.integers(280, 800, n)),
             _same(asked + 0.05 + rng.exponential(0.06, n), False, answers),
         ]
     merged = _merge(*parts)
