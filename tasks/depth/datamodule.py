@@ -74,7 +74,7 @@ class DepthTask(TaskDataModule):
         )
         if windows.by == "drift" and data == "real" and ranges != "authors":
             raise ValueError(
-                "task.windows.by=drift belongs to task.ranges=authors: it has the crop"
+                f"task.windows.by=drift starts at the crop of task.ranges=authors, not {ranges}"
             )
         self.split, self.ranges = split, ranges
         self.cameras, self.steps, self.summed, self.windows = cameras, steps, summed, windows

@@ -113,7 +113,7 @@ def _fly(folder: Path, number: int, rays: dict[str, Any], tick: Any) -> None:
             table = np.empty((len(events), 4))
             table[:, 0], table[:, 1] = events.x, events.y
             table[:, 2], table[:, 3] = EPOCH + events.t * 1e-6, 2.0 * events.p - 1
-            file.create_dataset(f"davis/{side}/events", data=table, chunks=(65_536, 4))
+            file.create_dataset(f"davis/{side}/events", data=table, chunks=(4096, 4))
     steps = np.arange(1, SECONDS * DEPTH_HZ) / DEPTH_HZ
     stamps = steps + rng.uniform(-0.002, 0.002, len(steps))
     with h5py.File(folder / f"{SCENE}{number}_gt.hdf5", "w") as file:
