@@ -127,6 +127,7 @@ class Probe:
         self.seen: dict[str, list[Seen]] = {}
         self.fired: dict[str, list[tuple[Tensor, int, int]]] = {}
         self.layers: dict[str, Weighted] = {}
+        #: how many neurons a spike of each layer resets, in a lateral reset
         self.neurons: dict[str, int] = {}
         #: modules with a weight matrix that none of the hooks understands
         self.foreign: list[str] = []
@@ -138,7 +139,7 @@ class Probe:
                 hook = module.register_forward_hook(partial(self._see, name), with_kwargs=True)
                 self._handles.append(hook)
             elif isinstance(module, Neuron):
-                self.neurons[name] = int(getattr(module, "lateral_fan_out", 0))
+                self.neurons[name] = module.channels if getattr(module, "lateral", False) else 0
                 self._handles.append(module.register_forward_hook(partial(self._fire, name)))
             elif any(p.dim() > 1 for p in module.parameters(recurse=False)):
                 self.foreign.append(name)
@@ -198,10 +199,10 @@ class SynOps(Metric):
     NeuroBench decides AC or MAC for each call, so that its figure depends on how the data are cut
     into batches; here a layer that ever saw a graded input is a MAC layer for the whole epoch.
 
-    A neuron module whose reset or recurrence reaches other neurons says so by an integer attribute
-    `lateral_fan_out`: how many neurons each of its spikes reaches. Those are ACs in a row
-    `<name>.lateral`, which NeuroBench does not know. Layers that never ran as modules, and modules
-    with weights of a kind not counted here, are listed in `uncounted`.
+    In a neuron module with `lateral` True (s2lif) each spike resets all `channels` neurons of its
+    position: that many ACs, in a row `<name>.lateral`, which NeuroBench does not know. Layers that
+    never ran as modules, and modules with weights of a kind not counted here, are listed in
+    `uncounted`.
 
     `update(samples)` takes the number of samples of the forward just made: only the caller knows it
     where time is folded into the batch. States are integers, summed over processes.

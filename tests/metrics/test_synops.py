@@ -149,7 +149,7 @@ def test_network_figures(time_first):
 
 
 def test_lateral_reset_counts_each_spike_once_for_each_neuron_it_reaches(conv_over_time):
-    conv_over_time.lif.lateral_fan_out = 4
+    conv_over_time.lif.lateral = True
     x = torch.randn(3, 2, 8, 5)
     spikes = conv_over_time(x).sum().item()
     lateral = measure(conv_over_time, x, samples=3)["layers"]["lif.lateral"]

@@ -1,0 +1,1 @@
+"""The record of runs, and what is made of it. Reads and writes result files; knows no training."""

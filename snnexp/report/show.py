@@ -1,0 +1,236 @@
+"""One run, or the difference of two, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from snnexp.report.record import Operations, Result
+from snnexp.report.units import duration, figure_name, number, quantity, size
+
+
+def show(result: Result, console: Console) -> None:
+    """Print what a person asks first of a run, in this order: outcome, activity, cost, origin."""
+    console.print(summary(result))
+
+
+def summary(result: Result) -> RenderableType:
+    """Return the closing summary of a run."""
+    head = _headline(result)
+    if result.error:
+        head.append(f"\n{result.error.strip().splitlines()[-1]}", style="red")
+    parts: list[RenderableType | None] = [
+        head,
+        _metrics(result),
+        _activity(result),
+        _operations(result.operations) if result.operations else None,
+        _facts(result),
+        _not_the_benchmark(result) if result.data and result.data.kind != "real" else None,
+    ]
+    spaced = (line for part in parts if part is not None for line in (part, Text()))
+    return Group(*spaced)
+
+
+def _headline(result: Result) -> Text:
+    colour = {"complete": "green", "running": "yellow"}.get(result.status, "red")
+    status = "running (or killed)" if result.status == "running" else result.status
+    return Text.assemble((result.id, "bold"), "  ", (status, colour))
+
+
+def _metrics(result: Result) -> Table | None:
+    """Test figures of the selected and the last epoch, with the claim and trivial predictors."""
+    metrics, paper = result.metrics, result.paper
+    chosen = f"chosen on {metrics.select_on}"
+    if metrics.selected_epoch is not None:
+        chosen += f" (epoch {metrics.selected_epoch + 1})"
+    columns = {chosen: metrics.selected, "last epoch": metrics.last}
+    if metrics.max_over_epochs is not None:
+        columns["best over epochs"] = metrics.max_over_epochs
+    # a claim stands only beside figures on the paper's own data
+    if paper and paper.claimed is not None and result.data and result.data.kind == "real":
+        columns["claimed"] = {paper.metric: paper.claimed}
+    columns = {title: _without_firing(figures) for title, figures in columns.items()}
+    keys = dict.fromkeys(key for figures in columns.values() for key in figures)
+    tested = [key for key in keys if key.startswith("test/")]
+    if not tested:
+        return None
+    table = _table("test figure", *columns)
+    for key in tested:
+        cells = [quantity(f[key], key) if key in f else "" for f in columns.values()]
+        table.add_row(escape(key.removeprefix("test/")), *cells)
+    for name, value in result.baselines.items():
+        table.add_row(escape(name), quantity(value, metrics.monitor), style="dim")
+    return table
+
+
+def _without_firing(figures: Mapping[str, float]) -> dict[str, float]:
+    """Firing has a table of its own."""
+    return {k: v for k, v in figures.items() if figure_name(k) not in ("rate", "dead")}
+
+
+def _activity(result: Result) -> Table | None:
+    firing = result.firing
+    if firing is None:
+        return None
+    table = _table("layer", "rate, % of steps", "rate, Hz", "never fired, %", "neurons")
+    for name, layer in [*firing.layers.items(), ("all", firing.total)]:
+        table.add_row(
+            escape(name),
+            f"{100 * layer.rate:.2f}",
+            "–" if layer.hz is None else f"{layer.hz:.3g}",
+            f"{100 * layer.dead:.1f}",
+            f"{layer.neurons:,}",
+        )
+    return table
+
+
+def _operations(operations: Operations) -> Table:
+    item = "a sample"
+    table = _table(
+        f"operations {item}", "kind", "effective", "dense", "zero inputs, %", "energy, nJ"
+    )
+    for name, layer in operations.layers.items():
+        table.add_row(
+            escape(name),
+            layer.kind.upper(),
+            f"{layer.effective:,.0f}",
+            f"{layer.dense:,.0f}",
+            f"{100 * layer.input_sparsity:.1f}",
+            f"{layer.energy_nj:,.1f}",
+        )
+    effective = operations.effective_macs + operations.effective_acs
+    table.add_row(
+        "all", "", f"{effective:,.0f}", f"{operations.dense:,.0f}", "",
+        f"{operations.energy_nj:,.1f}", style="bold",
+    )  # fmt: skip
+    table.caption = escape(operations.energy_formula)
+    if operations.uncounted:
+        table.caption += escape(f". Not counted: {', '.join(operations.uncounted)}")
+    return table
+
+
+def _facts(result: Result) -> Table:
+    table = Table.grid(padding=(0, 2))
+    data, env, cost = result.data, result.environment, result.cost
+    facts: dict[str, str] = {}
+    if data:
+        sizes = ", ".join(f"{n:,} {split}" for split, n in data.sizes.items())
+        facts["data"] = f"{data.variant}: {data.source} ({sizes})"
+        facts |= {f"  {key}": str(value) for key, value in data.notes.items()}
+    if result.size:
+        facts["network"] = (
+            f"{result.size.parameters:,} parameters, {size(result.size.footprint_bytes)}"
+        )
+    facts["time"] = duration(result.wall_s)
+    if cost and cost.epoch_s is not None:
+        facts["time"] += f", {duration(cost.epoch_s)} an epoch, {cost.epochs} epochs"
+    if cost:
+        facts["peak memory"] = size(cost.peak_memory_bytes)
+    facts["machine"] = (
+        f"{env.gpu or env.cpu}, {env.threads} threads, backend {env.backend}, {env.precision}"
+    )
+    commit = result.code.commit
+    facts["code"] = (
+        f"commit {commit[:10]}{' with uncommitted changes' if result.code.dirty else ''}"
+        if commit
+        else "not in a git repository"
+    )
+    facts["command"] = " ".join(result.command)
+    for key, value in facts.items():
+        table.add_row(Text(key, style="dim"), Text(value))
+    return table
+
+
+def _not_the_benchmark(result: Result) -> Text:
+    data = result.data
+    assert data is not None  # the caller has looked
+    what = "sample data, made by this repository" if data.kind == "sample" else data.excerpt
+    text = f"These are not the benchmark's data: {what}."
+    return Text(f"{text} {data.real_data}".strip(), style="yellow")
+
+
+def compare(a: Result, b: Result, console: Console) -> None:
+    """Print what differs between two runs: origin, config, figures, firing rates."""
+    console.print(Text.assemble("A  ", (a.id, "bold"), "\nB  ", (b.id, "bold")))
+    sections = {
+        "run": (_origin(a), _origin(b)),
+        "config": (dict(_flat(a.config)), dict(_flat(b.config))),
+    }
+    for title, (left, right) in sections.items():
+        console.print(_differences(title, left, right))
+    for of in ("selected", "last", "max_over_epochs"):
+        figures = [_without_firing(getattr(r.metrics, of) or {}) for r in (a, b)]
+        if any(figures):
+            console.print(_figures(f"figures, {of}", *figures))
+    console.print(_figures("firing and cost", _costs(a), _costs(b)))
+
+
+def _origin(result: Result) -> dict[str, Any]:
+    env = result.environment
+    return {
+        "status": result.status,
+        "commit": result.code.commit,
+        "uncommitted changes": result.code.dirty,
+        "data": result.data.kind if result.data else None,
+        **dict(_flat(env.model_dump())),
+        **({f"size of {k}": v for k, v in result.data.sizes.items()} if result.data else {}),
+    }
+
+
+def _costs(result: Result) -> dict[str, float]:
+    costs: dict[str, float] = {}
+    if result.firing:
+        populations = {**result.firing.layers, "all": result.firing.total}
+        costs |= {f"test/rate/{name}": layer.rate for name, layer in populations.items()}
+        costs |= {f"test/dead/{name}": layer.dead for name, layer in populations.items()}
+    if result.operations:
+        for key in ("effective_macs", "effective_acs", "energy_nj"):
+            costs[key] = getattr(result.operations, key)
+    if result.size:
+        costs["parameters"] = result.size.parameters
+    return costs | {"wall_s": result.wall_s}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of a nested mapping by dotted key; lists are leaves."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _differences(title: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> RenderableType:
+    missing = object()
+    keys = [k for k in {**a, **b} if a.get(k, missing) != b.get(k, missing)]
+    if not keys:
+        return Text(f"{title}: no difference", style="dim")
+    table = _table(title, "A", "B", justify="left")
+    for key in keys:
+        cells = (escape(str(side[key])) if key in side else "–" for side in (a, b))
+        table.add_row(escape(key), *cells)
+    return table
+
+
+def _figures(title: str, a: Mapping[str, float], b: Mapping[str, float]) -> Table:
+    table = _table(title, "A", "B", "B - A")
+    for key in {**a, **b}:
+        cells = [quantity(side[key], key) if key in side else "–" for side in (a, b)]
+        both = key in a and key in b
+        table.add_row(
+            escape(key), *cells, number(b[key] - a[key], key, signed=True) if both else ""
+        )
+    return table
+
+
+def _table(first: str, *others: str, justify: Any = "right") -> Table:
+    table = Table(title_justify="left", caption_justify="left", box=None, pad_edge=False)
+    table.add_column(first, no_wrap=True, style="cyan")
+    for name in others:
+        table.add_column(name, justify=justify, overflow="fold")
+    return table

@@ -1,0 +1,57 @@
+"""How figures are written for people: shares in %, depth errors in cm, others as they are."""
+
+from __future__ import annotations
+
+import math
+
+#: figures in [0, 1] that are read as percentages, by the second part of their key
+SHARES = frozenset(
+    {"acc", "balanced_acc", "batch_mean_acc", "recall", "top5", "rate", "dead"}
+    | {"delta1", "delta2", "delta3", "1pa"}
+)
+
+
+def figure_name(metric: str) -> str:
+    """`test/recall/yes` -> `recall`; `chance` -> `chance`."""
+    parts = metric.split("/")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def unit(metric: str) -> str:
+    """Return the unit a figure is shown in: `%`, `cm` or nothing."""
+    name = figure_name(metric)
+    if name in SHARES:
+        return "%"
+    return "cm" if name.endswith("_cm") else ""
+
+
+def number(value: float, metric: str, signed: bool = False) -> str:
+    """Return a figure in its unit, without the unit: one decimal for %, else four digits."""
+    sign = "+" if signed else ""
+    if math.isfinite(value) and unit(metric) == "%":
+        return f"{100 * value:{sign}.1f}"
+    return f"{value:{sign}.4g}"
+
+
+def quantity(value: float, metric: str) -> str:
+    """Return a figure with its unit: `94.5 %`."""
+    return f"{number(value, metric)} {unit(metric)}".rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: `48 s`, `5 min 20 s`, `3 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(n_bytes: float) -> str:
+    """Return a size in binary units: `526 KiB`."""
+    for name in ("B", "KiB", "MiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.3g} {name}" if n_bytes < 1000 else f"{n_bytes:.0f} {name}"
+        n_bytes /= 1024
+    return f"{n_bytes:.3g} GiB"
