@@ -1,0 +1,1 @@
+"""Photographs of a thousand kinds of things: ILSVRC2012, known as ImageNet-1k."""
