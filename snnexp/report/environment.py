@@ -50,7 +50,7 @@ def environment(
 ) -> Environment:
     """Return versions and hardware; `backend` is the provider in use, never `auto`."""
     return Environment(
-        versions={"python": platform.python_version(), **_versions()},
+        versions=_versions(),
         platform=platform.platform(),
         cpu=_cpu_model(),
         cpu_count=len(os.sched_getaffinity(0))
@@ -66,13 +66,14 @@ def environment(
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    # the package's metadata do not say which build it is (2.9.0+cpu)
+    return found | {"torch": torch.__version__}
 
 
 def _cpu_model() -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -220,10 +221,10 @@ def raster(file: Path, caption: str = "") -> Figure:
     from T by what padding adds. Of many layers some are shown, the first and the last among them.
     """
     try:
-        with np.load(file) as arrays:
+        with file.open("rb") as stream, np.load(stream) as arrays:
             content = {key: arrays[key] for key in arrays.files}
         picture, title, dt = content["input"], str(content["title"]), float(content["dt"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise RecordError(f"{file}: not a raster file: {error}") from None
     spikes = {k.removeprefix("spikes_"): v for k, v in content.items() if k.startswith("spikes_")}
     shown = _some(spikes)

@@ -251,7 +251,7 @@ class Result(_Part):
     def write(self, folder: Path) -> Path:
         """Validate and write `<folder>/result.json` atomically; return its path."""
         # assignments inside dicts and lists are not seen by pydantic: validate the whole again
-        text = type(self).model_validate(self.model_dump()).model_dump_json(indent=2)
+        text = type(self).model_validate(self.model_dump(warnings=False)).model_dump_json(indent=2)
         path = folder / RESULT
         with replacing(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")

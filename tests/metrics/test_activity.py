@@ -12,6 +12,12 @@ def batches(sizes, shape=(6, 5), seed=1):
     return [torch.randn(steps, size, features, generator=generator) for size in sizes]
 
 
+def spikes_of(tape, name):
+    spikes = tape[name].spikes
+    assert spikes is not None
+    return spikes
+
+
 def stored(tape, spikes):
     """Keep what a tape heard: layer -> list of spikes [T, B, N]."""
     for name, firing in tape.items():
@@ -20,7 +26,8 @@ def stored(tape, spikes):
 
 def brute_force(spikes, dt):
     """The figures from the stored spikes of all batches, cut to one tensor a layer."""
-    figures, everything, neurons, dead = {}, [], 0, 0
+    figures: dict[str, dict[str, float]] = {}
+    everything, neurons, dead = [], 0, 0.0
     for name, parts in spikes.items():
         s_TBN = torch.cat(parts, 1)
         never = (s_TBN.sum((0, 1)) == 0).sum().item()
@@ -46,7 +53,8 @@ def brute_force(spikes, dt):
 
 
 def test_streaming_equals_stored_spikes_with_an_uneven_last_batch(time_first):
-    tape, activity, spikes = Tape(time_first, spikes=True), Activity(dt=0.01), {}
+    tape, activity = Tape(time_first, spikes=True), Activity(dt=0.01)
+    spikes: dict[str, list[torch.Tensor]] = {}
     for x in batches([4, 4, 3]):
         time_first(x)
         activity.update(tape)
@@ -66,7 +74,7 @@ def test_batch_axis_of_a_layer_that_keeps_time_behind_channels(conv_over_time):
     for size in (3, 2):
         conv_over_time(torch.randn(size, 2, 8, 5, generator=torch.Generator().manual_seed(size)))
         activity.update(tape)
-        kept.append(tape["lif"].spikes.detach())
+        kept.append(spikes_of(tape, "lif").detach())
     s_BCTF = torch.cat(kept)
     figures = activity.compute()["layers"]["lif"]
     assert figures["rate"] == pytest.approx(s_BCTF.double().mean().item(), rel=1e-12)
@@ -108,7 +116,7 @@ def test_steps_of_different_number_weigh_by_their_length(time_first):
     for steps in (3, 9):
         time_first(batches([4], shape=(steps, 5))[0])
         activity.update(tape)
-        spikes.append(tape["lif1"].spikes.detach().flatten())
+        spikes.append(spikes_of(tape, "lif1").detach().flatten())
     expected = torch.cat(spikes).double().mean().item()
     assert activity.compute()["layers"]["lif1"]["rate"] == pytest.approx(expected)
 
@@ -134,7 +142,7 @@ def test_tape_keeps_spikes_with_gradient_only_when_asked(time_first):
     assert tape["lif1"].spikes is None
     tape.keep_spikes = True
     time_first(batches([2])[0])
-    (0.5 * tape["lif1"].spikes.square().mean()).backward()
+    (0.5 * spikes_of(tape, "lif1").square().mean()).backward()
     assert time_first.fc1.weight.grad.abs().sum() > 0
     tape.clear()
     assert len(tape) == 0
@@ -233,4 +241,4 @@ def test_raster_shows_all_positions_of_one_channel(conv_over_time, time_first):
     time_first(torch.randn(6, 2, 5))
     rows, channel = channel_raster(tape["lif1"], item=1)
     assert channel == -1
-    assert torch.equal(rows, tape["lif1"].spikes[:, 1].T)
+    assert torch.equal(rows, spikes_of(tape, "lif1")[:, 1].T)

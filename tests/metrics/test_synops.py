@@ -249,9 +249,10 @@ def test_dense_pairs_by_enumeration():
 
 
 def test_size_figures():
-    net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
-    net[0].weight.data[0] = 0
-    net[0].bias.requires_grad_(False)
+    first = nn.Linear(4, 3)
+    first.weight.data[0] = 0
+    first.bias.requires_grad_(False)
+    net = nn.Sequential(first, nn.BatchNorm1d(3))
     assert size_figures(net) == {
         "parameters": 12 + 3 + 6,
         "trainable_parameters": 12 + 6,

@@ -30,7 +30,7 @@ PAPER = {
 
 def make_result(**changes: Any) -> Result:
     """A complete record of a speech run; any field can be replaced."""
-    seed = changes.pop("seed", 0)
+    seed, name = changes.pop("seed", 0), changes.pop("name", "speech-conv_snn")
     config = changes.pop(
         "config", {"seed": seed, "data_dir": "data", "model": {"neuron": {"decay_mean": 0.7}}}
     )
@@ -39,8 +39,8 @@ def make_result(**changes: Any) -> Result:
         "kind": "ac", "effective": 1e6, "dense": 2e7, "input_sparsity": 0.95, "energy_nj": 900.0,
     }  # fmt: skip
     fields: dict[str, Any] = {
-        "id": f"speech-conv_snn/seed{seed}/20260101T000000Z-{config_hash(config)[:8]}",
-        "name": "speech-conv_snn",
+        "id": f"{name}/seed{seed}/20260101T000000Z-{config_hash(config)[:8]}",
+        "name": name,
         "experiment": None,
         "task": "speech",
         "model": "conv_snn",

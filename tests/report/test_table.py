@@ -1,0 +1,203 @@
+import csv
+import math
+
+import pytest
+
+from snnexp.report.collect import Row, collect, read_rows, rows_of, run_files
+from snnexp.report.record import RecordError
+from snnexp.report.table import BEGIN, END, results_table, settings, write_table
+from tests.report.conftest import PAPER, make_result
+
+REAL = {"variant": "real", "source": "Speech Commands v0.02", "sizes": {"test": 100}}
+EXCERPT = REAL | {"excerpt": "3,243 of 105,829 clips"}
+
+
+def accuracy(value, **metrics):
+    return {
+        "select_on": "val",
+        "monitor": "val/acc",
+        "selected": {"test/acc": value, "test/rate": 0.05},
+        "last": {"test/acc": value - 0.02, "test/rate": 0.05},
+    } | metrics
+
+
+def rows(*results):
+    return [row for result in results for row in rows_of(result)]
+
+
+def store(root, result):
+    folder = root / result.id
+    folder.mkdir(parents=True)
+    result.write(folder)
+    return folder
+
+
+def table_lines(text):
+    return [line for line in text.splitlines() if line.startswith("| ")]
+
+
+def test_rows_hold_every_figure_once():
+    result = make_result(paper=PAPER)
+    found = {(row.of, row.metric): row.value for row in rows_of(result)}
+    assert len(found) == len(rows_of(result))
+    assert found["selected", "test/acc"] == 0.93
+    assert found["last", "test/recall/yes"] == 0.91
+    assert found["baseline", "linear"] == 0.51
+    assert found["cost", "parameters"] == 131535
+    assert found["cost", "energy_nj"] == 1800.0
+    assert found["cost", "wall_s"] == 180.5
+    row = rows_of(result)[0]
+    assert (row.claimed, row.protocol, row.main_metric) == (0.945, "authors", "test/acc")
+
+
+def test_csv_round_trip_keeps_every_digit(tmp_path):
+    result = make_result(metrics=accuracy(1 / 3) | {"last": {"test/loss": math.nan}})
+    store(tmp_path / "runs", result)
+    file = tmp_path / "results.csv"
+    collect(run_files(tmp_path / "runs"), file)
+    back = {(r.of, r.metric): r.value for r in read_rows(file)}
+    assert back["selected", "test/acc"] == 1 / 3
+    nan = back["last", "test/loss"]
+    assert nan is not None
+    assert math.isnan(nan)
+    with file.open(newline="") as stream:
+        assert next(csv.reader(stream)) == list(Row.model_fields)
+
+
+def test_collecting_twice_changes_nothing_and_a_changed_run_is_replaced_in_place(tmp_path):
+    runs, file = tmp_path / "runs", tmp_path / "out" / "results.csv"
+    folders = [store(runs, make_result(seed=seed)) for seed in (0, 1, 2)]
+    assert len(collect(folders, file).added) == 3
+    first = file.read_bytes()
+    collect(folders, file)
+    assert file.read_bytes() == first
+    order = list(dict.fromkeys(row.run for row in read_rows(file)))
+    make_result(seed=1, metrics=accuracy(0.5)).write(folders[1])
+    assert len(collect([folders[1]], file).added) == 1
+    after = read_rows(file)
+    assert list(dict.fromkeys(row.run for row in after)) == order
+    values = [r.value for r in after if (r.seed, r.of, r.metric) == (1, "selected", "test/acc")]
+    assert values == [0.5]
+
+
+def test_one_bad_file_hinders_no_other_and_running_runs_wait(tmp_path):
+    runs, file = tmp_path / "runs", tmp_path / "results.csv"
+    store(runs, make_result(seed=0))
+    bad = store(runs, make_result(seed=1))
+    (bad / "result.json").write_text("{")
+    store(runs, make_result(seed=2, status="running"))
+    done = collect(run_files(runs), file)
+    assert len(done.added) == 1
+    assert done.running == [make_result(seed=2).id]
+    assert len(done.problems) == 1
+    assert "not a JSON file" in done.problems[0]
+    assert {row.seed for row in read_rows(file)} == {0}
+
+
+def test_a_csv_that_does_not_fit_is_refused_with_its_line(tmp_path):
+    file = tmp_path / "results.csv"
+    with pytest.raises(RecordError, match="collect --all"):
+        read_rows(file)
+    store(tmp_path / "runs", make_result())
+    collect(run_files(tmp_path / "runs"), file)
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:2], lines[2].replace("complete", "finished")]))
+    with pytest.raises(RecordError, match="line 3: status"):
+        read_rows(file)
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(RecordError, match="columns"):
+        read_rows(file)
+
+
+def test_claim_beside_mean_and_spread_of_seeds():
+    results = [
+        make_result(seed=s, name="speech", paper=PAPER, data=REAL, metrics=accuracy(value))
+        for s, value in enumerate((0.93, 0.94, 0.95))
+    ]
+    (line,) = table_lines(results_table(rows(*results)))[2:]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells == [
+        "Pellegrini et al. 2021, abstract", "speech", "authors", "test/acc", "chosen on val",
+        "94.5 %", "94.0 ± 1.0 % (n = 3)", "yes: -0.5 (± 1.0)", "5.0 %", "0123456",
+    ]  # fmt: skip
+
+
+def test_outside_tolerance_no_claim_and_dirty_code():
+    far = make_result(name="far", paper=PAPER, data=REAL, metrics=accuracy(0.80))
+    none = make_result(
+        name="none", paper=PAPER | {"claimed": None, "tolerance": None}, data=REAL,
+        metrics=accuracy(0.80), code={"commit": "f" * 40, "dirty": True},
+    )  # fmt: skip
+    text = results_table(rows(far, none))
+    assert "no: -14.5 (± 1.0)" in text
+    assert "| 80.0 % (n = 1) | – | 5.0 % | fffffff+ |" in text
+
+
+def test_a_protocol_that_selects_on_the_test_set_shows_its_maximum():
+    paper = PAPER | {"selection": "max_over_epochs"}
+    metrics = accuracy(0.90, select_on="test", max_over_epochs={"test/acc": 0.944})
+    lenient = make_result(name="lenient", paper=paper, data=REAL, metrics=metrics)
+    strict = make_result(
+        name="strict", paper=PAPER | {"protocol": "strict"}, data=REAL, metrics=accuracy(0.92)
+    )
+    first, second = table_lines(results_table(rows(lenient, strict)))[2:]
+    assert "| best on test | 94.5 % | 94.4 % (n = 1) |" in first
+    assert "| strict | test/acc | chosen on val | 94.5 % | 92.0 % (n = 1) |" in second
+
+
+def test_sample_and_excerpt_never_meet_a_claim():
+    sample = make_result(paper=PAPER)
+    excerpt = make_result(paper=PAPER, data=EXCERPT, id="excerpt")
+    text = results_table(rows(sample, excerpt))
+    assert "94.5" not in text
+    assert "Claimed" not in text
+    assert "excerpt: 3,243 of 105,829 clips" in text
+    assert "| sample | test/acc |" in text
+    assert "chance 12.5 %, linear 51.0 %" in text
+    assert len(settings(rows(sample, excerpt))) == 2
+
+
+def test_each_seed_counts_once_by_its_latest_run():
+    early = make_result(metrics=accuracy(0.1), id="a")
+    late = make_result(metrics=accuracy(0.7), id="b", started="2026-02-01T00:00:00Z")
+    (setting,) = settings(rows(late, early))
+    assert setting.values("selected", "test/acc") == [0.7]
+
+
+def test_failed_runs_are_listed_until_the_same_run_completes():
+    error = "Traceback (most recent call last):\n  File x\nRuntimeError: loss | is <NaN>"
+    failed = make_result(seed=4, status="failed", error=error, metrics=accuracy(0, selected={}))
+    text = results_table(rows(failed))
+    assert "| 4 | failed | RuntimeError: loss \\| is &lt;NaN> | 0123456 |" in text
+    assert "File x" not in text
+    redone = make_result(seed=4, id="later", started="2026-02-01T00:00:00Z")
+    assert "did not finish" not in results_table(rows(failed, redone))
+
+
+def test_depth_is_shown_in_centimetres():
+    metrics = {"select_on": "val", "monitor": "val/mde_cm", "selected": {"test/mde_cm": 16.5432}}
+    result = make_result(metrics=metrics, baselines={"mean_depth": 60.0})
+    text = results_table(rows(result))
+    assert "| 16.54 cm (n = 1) | mean_depth 60 cm |" in text
+
+
+def test_readme_is_rewritten_between_its_markers_only(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nrest\n")
+    assert write_table(readme, rows(make_result()))
+    text = readme.read_text()
+    assert text.startswith(f"# Title\n\n{BEGIN}\n")
+    assert text.endswith(f"\n{END}\n\nrest\n")
+    assert "old" not in text
+    assert not write_table(readme, rows(make_result()))
+    assert write_table(readme, [])
+    assert "No runs collected yet." in readme.read_text()
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}"])
+def test_a_readme_without_markers_is_left_alone(tmp_path, text):
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(RecordError, match="results:begin"):
+        write_table(readme, [])
+    assert readme.read_text() == text
