@@ -23,11 +23,11 @@ def compose_config(overrides: Sequence[str] = ()) -> DictConfig:
 
     Raises ConfigError for a group, option or key that does not exist.
     """
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        try:
+    try:
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             cfg = compose("config", list(overrides), return_hydra_config=True)
-        except HydraException as error:
-            raise ConfigError(list(_explain(error, overrides))) from error
+    except HydraException as error:
+        raise ConfigError(list(_explain(error, overrides))) from error
     choices = dict(cfg.hydra.runtime.choices)
     with open_dict(cfg):
         cfg.pop("hydra")

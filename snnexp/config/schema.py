@@ -1,4 +1,4 @@
-"""The fixed part of a run's configuration: the root keys and the paper block.
+"""The fixed part of a run's configuration: the keys at its root.
 
 What Hydra builds (task, model, loss, ...) has no schema here: the constructor's signature is its
 schema, and `validate` reads it.
@@ -10,25 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from snnexp.report.record import Paper
+
 Node = dict[str, Any]
-
-
-class Paper(BaseModel):
-    """What a paper claims, under which protocol, and in what we knowingly differ."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    key: str
-    title: str
-    where: str  #: table, figure, abstract
-    metric: str
-    claimed: float | None
-    spread: float | None = None
-    tolerance: float | None = None
-    protocol: Literal["authors", "strict", "ours"]
-    selection: str = ""
-    data: str = ""
-    deviations: list[str] = Field(default_factory=list)
 
 
 class Root(BaseModel):

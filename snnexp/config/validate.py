@@ -21,6 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from snnexp.config.schema import Root
+from snnexp.report.record import Paper
 
 #: keys of a node that Hydra reads itself
 _HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
@@ -89,8 +90,6 @@ def _root_problem(e: Any) -> str:
     if e["type"] == "extra_forbidden":
         known = Root.model_fields
         if len(e["loc"]) > 1:
-            from snnexp.config.schema import Paper
-
             known = Paper.model_fields
         return f"{path}: no such key. {near(str(e['loc'][-1]), known)}"
     if e["type"] == "missing":

@@ -110,7 +110,7 @@ class TaskReport:
     """Facts of the data for result.json and the closing summary.
 
     `notes` are counted, documented skips and conversions; `real_data` says how to get the real
-    data.
+    data; `excerpt` says what part of the real data set was there, if not all of it.
     """
 
     variant: Literal["sample", "real"]
@@ -118,6 +118,7 @@ class TaskReport:
     sizes: dict[str, int]
     notes: dict[str, int | float | str] = field(default_factory=dict)
     real_data: str = ""
+    excerpt: str = ""
 
 
 class TaskDataModule(L.LightningDataModule):

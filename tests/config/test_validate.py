@@ -172,10 +172,13 @@ def test_paper_block_has_a_schema():
     paper = {
         "key": "a",
         "title": "b",
-        "where": "abstract",
+        "table": "abstract",
         "metric": "test/acc",
         "claimed": 0.9,
+        "spread": None,
+        "tolerance": None,
         "protocol": "authors",
+        "selection": "selected",
     }
     v.validate(root(paper=paper))
     (problem,) = problems(paper={**paper, "claimd": 0.9})

@@ -1,0 +1,119 @@
+"""One run, on one page: seed, task, model, module, callbacks, trainer, fit, test, record."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from snnexp import outcome
+from snnexp.data.base import TaskDataModule
+from snnexp.kernels import backend
+from snnexp.report.environment import environment
+from snnexp.report.folder import LAST_CHECKPOINT, RunFolder
+from snnexp.report.record import Data, recording
+from snnexp.report.show import show
+from snnexp.training.callbacks import EpochSeed, History, RunCheckpoint
+from snnexp.training.module import SNNModule
+
+log = logging.getLogger("snnexp")
+
+#: the figure that chooses an epoch, for each kind of task, and whether more of it is better
+MONITOR: dict[str, tuple[str, Literal["min", "max"]]] = {
+    "classification": ("acc", "max"),
+    "depth": ("mde_cm", "min"),
+}
+
+
+def run(cfg: DictConfig) -> float:
+    """Make the run that a validated configuration describes; return its selected test figure.
+
+    Everything about it is in `<output_dir>/runs/<name>/seed<k>/<time>-<hash>/result.json`, also
+    when it fails or is interrupted.
+    """
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg))
+    folder, checkpoint = open_folder(cfg, config)
+    result = outcome.begin(cfg, config, folder)
+    with recording(result, folder.path):
+        OmegaConf.save(cfg, folder.path / "config.yaml")
+        L.seed_everything(cfg.seed, workers=True, verbose=False)
+        # filling every fresh tensor would cost five times the step, and finds bugs, not numbers
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        task: TaskDataModule = instantiate(cfg.task, _convert_="all")
+        task.prepare_data()
+        task.setup("fit")
+        result.data = Data(**vars(task.report()))
+        torch.manual_seed(cfg.seed)  # weights must not depend on what the data drew
+        module = make_module(cfg, task)
+        figure, mode = MONITOR[task.spec.kind]
+        result.metrics.monitor = f"{cfg.select_on}/{figure}"
+        history = History(folder.path / "metrics.csv")
+        keeper = RunCheckpoint(folder.path / LAST_CHECKPOINT.parent, f"val/{figure}", mode)
+        trainer = make_trainer(cfg, folder.path, [history, keeper])
+        device = trainer.strategy.root_device
+        provider = backend.resolve(cfg.backend, device)
+        log.info("%s: backend %s on %s, in %s", cfg.name, provider, device, folder.path)
+        result.environment = environment(
+            device, backend=provider, precision=trainer.precision, world_size=trainer.world_size
+        )
+        on_test = cfg.select_on == "test"
+        choosing = task.test_dataloader() if on_test else task.val_dataloader()
+        trainer.fit(module, task.train_dataloader(), choosing, ckpt_path=checkpoint)
+        result.metrics.last = outcome.test(trainer, module, task, None)
+        result.metrics.selected = outcome.test(trainer, module, task, keeper.folder / "best.ckpt")
+        result.metrics.selected_epoch = keeper.best_epoch
+        if on_test:
+            result.metrics.max_over_epochs = {f"test/{figure}": cast(float, keeper.best)}
+        outcome.fill(result, module, task, history, device)
+        result.figures = outcome.draw(result, module, task, trainer, folder.path)
+    folder.release()
+    show(result, Console(highlight=False))
+    return result.metrics.selected[f"test/{figure}"]
+
+
+def open_folder(cfg: DictConfig, config: dict[str, Any]) -> tuple[RunFolder, Path | None]:
+    """Return the run's folder and the checkpoint to start from, as `resume` says."""
+    root = Path(cfg.output_dir, "runs")
+    if cfg.resume == "auto":
+        cut = RunFolder.resume(root, cfg.name, cfg.seed, config)
+        if cut is not None:
+            log.info("resume=auto: going on with %s", cut.path)
+            return cut, cut.last_checkpoint
+        log.info("resume=auto: no unfinished run of this configuration below %s", root)
+    elif cfg.resume is not None and not Path(cfg.resume).is_file():
+        raise FileNotFoundError(f"resume={cfg.resume}: no such checkpoint file")
+    folder = RunFolder.create(root, cfg.name, cfg.seed, config)
+    return folder, Path(cfg.resume) if cfg.resume not in (None, "auto") else None
+
+
+def make_module(cfg: DictConfig, task: TaskDataModule) -> SNNModule:
+    """Build the model for the task's spec and the module that trains it."""
+    return SNNModule(
+        task.spec,
+        instantiate(cfg.model, task.spec, _convert_="all"),
+        instantiate(cfg.loss, _convert_="all"),
+        instantiate(cfg.rule, _convert_="all"),
+        instantiate(cfg.optimizer, _convert_="all"),
+        instantiate(cfg.scheduler, _convert_="all"),
+    )
+
+
+def make_trainer(cfg: DictConfig, folder: Path, more: list[Any]) -> L.Trainer:
+    """Build Lightning's trainer with the run's callbacks and loggers."""
+    callbacks = [instantiate(c, _convert_="all") for c in cfg.callbacks.values()]
+    loggers = [instantiate(x, folder, cfg.name) for x in cfg.logger.values()]
+    trainer: L.Trainer = instantiate(
+        cfg.trainer,
+        _convert_="all",
+        callbacks=[EpochSeed(cfg.seed), *more, *callbacks],
+        logger=loggers or False,
+        default_root_dir=str(folder),
+        deterministic="warn" if cfg.deterministic else False,
+    )
+    return trainer
