@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 from scipy.signal import resample_poly
 
 from snnexp.data.base import DataError
@@ -109,7 +108,7 @@ def read_clip(path: Path) -> Clip:
         content = loadmat(path, squeeze_me=False)
     except NotImplementedError as error:
         raise DataError(f"{path}: MATLAB 7.3 file; save it again with save(..., '-v7')") from error
-    except (MatReadError, ValueError, TypeError, OSError, EOFError) as error:
+    except Exception as error:  # scipy raises whatever damaged bytes lead it into
         raise DataError(f"{path}: not a readable .mat file ({error})") from error
     struct = path.stem[path.stem.rfind("_", 0, path.stem.rfind("_segment_")) + 1 :]
     struct = re.sub(r"_0*(\d+)$", r"_\1", struct)

@@ -6,6 +6,7 @@ Letters: B batch, T time, N windows, C channels, F frequency bins, S spectrogram
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -39,7 +40,9 @@ class SeizureTask(TaskDataModule):
 
     `protocol` names the split (protocols.py), `fold` its fold; `ranges` serves protocol=ranges,
     `n_folds` protocol=kfold. `quiet_per_seizure` keeps at most that many windows without seizure
-    for each one with, in training only (null: all), drawn by `split_seed`.
+    for each one with, in training only (null: all), drawn by `split_seed`. `gain_jitter` adds, in
+    training, N(0, gain_jitter^2) to the normalised features of each window, and as much to each of
+    its channels: with log power, amplifiers of other gains.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class SeizureTask(TaskDataModule):
         ranges: Ranges | None,
         split_seed: int,
         quiet_per_seizure: float | None,
+        gain_jitter: float,
         bad_files: Literal["error", "skip"],
     ) -> None:
         super().__init__(
@@ -74,9 +78,9 @@ class SeizureTask(TaskDataModule):
         self.loop, self.normalise, self.cut_at = loop, normalise, cut_at
         self.protocol, self.fold, self.n_folds, self.ranges = protocol, fold, n_folds, ranges
         self.split_seed, self.quiet_per_seizure = split_seed, quiet_per_seizure
+        self.gain_jitter = gain_jitter
         self.skip_bad = bad_files == "skip"
         self.scale: tuple[Tensor, Tensor] | None = None
-        self._linear_scores: NDArray[np.float64] | None = None
 
     def prepare_data(self) -> None:
         """Find or simulate the files, and compute their features once."""
@@ -137,7 +141,8 @@ class SeizureTask(TaskDataModule):
             self.scale = _fit_scale(self.store.features, self.split["train"])
         target = torch.from_numpy(self.table.label)
         for split, rows in self.split.items():
-            self.datasets[split] = RowDataset(self.store.features, target, rows, self._transform)
+            transform = self._jittered if split == "train" and self.gain_jitter else self._input
+            self.datasets[split] = RowDataset(self.store.features, target, rows, transform)
         self._spec = self._make_spec()
 
     def _make_spec(self) -> TaskSpec:
@@ -153,12 +158,25 @@ class SeizureTask(TaskDataModule):
             item=self.source.item,
         )
 
-    def _transform(self, x_BCFS: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        if self.scale is not None:
-            mean, std = self.scale
-            x_BCFS = ((x_BCFS - mean) / std).clamp(-self.cut_at, self.cut_at)
+    def _normalised(self, x_BCFS: Tensor) -> Tensor:
+        if self.scale is None:
+            return x_BCFS
+        mean, std = self.scale
+        return ((x_BCFS - mean) / std).clamp(-self.cut_at, self.cut_at)
+
+    def _jittered(self, x_BCFS: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        x_BCFS = self._normalised(x_BCFS)
+        b, c = x_BCFS.shape[:2]
+        gain = torch.randn(b, 1, 1, 1) + torch.randn(b, c, 1, 1)
+        return self._stepped(x_BCFS + self.gain_jitter * gain), y
+
+    def _input(self, x_BCFS: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self._stepped(self._normalised(x_BCFS)), y
+
+    def _stepped(self, x_BCFS: Tensor) -> Tensor:
+        """Put the axis the neurons run over first."""
         order = (0, 3, 1, 2) if self.loop == "time" else (0, 2, 1, 3)
-        return x_BCFS.permute(order).contiguous(), y
+        return x_BCFS.permute(order).contiguous()
 
     def report(self) -> TaskReport:
         """Say what the data were, what was skipped, and how many units stand in several splits."""
@@ -179,22 +197,25 @@ class SeizureTask(TaskDataModule):
 
     def baselines(self) -> dict[str, float]:
         """Majority, line length, and band powers with logistic regression (baselines.py)."""
+        return self._baselines[0]
+
+    @cached_property
+    def _baselines(self) -> tuple[dict[str, float], NDArray[np.float64]]:
         chosen = {s: self.store.baseline[rows] for s, rows in self.split.items()}
         labels = {s: self.table.label[rows] for s, rows in self.split.items()}
-        found, self._linear_scores = baselines(chosen, labels, self.source.positive)
-        return found
+        return baselines(chosen, labels, self.source.positive)
 
     def _judged(self, split: Split, predictions: Predictions) -> Judged:
-        rows = self.split[split][predictions.index.numpy()]
-        scores = torch.softmax(predictions.scores.double(), 1)[:, self.source.positive]
-        return Judged(split, self.root(), self.table.take(rows), scores.numpy(), self.store.facts)
+        # Several processes may hand in items in another order, and some twice.
+        index, first = np.unique(predictions.index.numpy(), return_index=True)
+        scores = torch.softmax(predictions.scores.double(), 1)[:, self.source.positive].numpy()
+        rows = self.table.take(self.split[split][index])
+        linear = self._baselines[1][index] if split == "test" else None
+        return Judged(split, self.root(), rows, scores[first], linear, self.store.facts)
 
     def extra_metrics(self, split: Split, predictions: Predictions) -> dict[str, float]:
         """Sensitivity, specificity, precision, AUC of seizure; of recordings also event figures."""
-        linear = self._linear_scores if split == "test" else None
-        if linear is not None:
-            linear = linear[predictions.index.numpy()]
-        return self.source.metrics(self._judged(split, predictions), linear)
+        return self.source.metrics(self._judged(split, predictions))
 
     def figures(self, split: Split, predictions: Predictions, folder: Path) -> list[Path]:
         """EEG, annotated seizure and detector's output over time."""

@@ -19,6 +19,7 @@ Float32 = NDArray[np.float32]
 
 _MAX_CHANNELS = 12
 _MAX_POINTS = 6000
+_LONGEST = 300.0  # seconds
 
 
 def draw_detection(
@@ -35,14 +36,19 @@ def draw_detection(
 ) -> Path:
     """Draw EEG [C, T], annotated seizures (shaded), the detector's score and its alarms.
 
-    `time`, `scores` [N] hold when each window ends and its score; gaps in time break the line.
+    `time`, `scores` [N] hold when each window ends and its score; gaps in time break the line. Of a
+    long recording a part is drawn: around its first seizure, or its beginning.
     """
+    seconds = eeg.shape[1] / rate
+    first = seizures[0][0] - _LONGEST / 3 if seizures else 0.0
+    begin = float(np.clip(first, 0, max(0.0, seconds - _LONGEST)))
+    end = min(seconds, begin + _LONGEST)
     figure = Figure(figsize=(14, 8), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    _traces(top, eeg, rate, channels)
+    _traces(top, eeg[:, round(begin * rate) : round(end * rate)], rate, begin, channels)
     for axes in (top, bottom):
-        for start, end in seizures:
-            axes.axvspan(start, end, color="tab:red", alpha=0.15, lw=0)
+        for onset, offset in seizures:
+            axes.axvspan(onset, offset, color="tab:red", alpha=0.15, lw=0)
     gap = np.diff(time)
     breaks = np.flatnonzero(gap > 3 * np.median(gap)) + 1 if len(gap) else np.zeros(0, np.int64)
     bottom.plot(
@@ -53,25 +59,25 @@ def draw_detection(
         bottom.plot([alarm.start, alarm.end], [1.06, 1.06], lw=4, color="tab:orange")
         bottom.plot([alarm.raised], [1.06], marker="v", color="black", ms=5)
     bottom.set(ylim=(-0.05, 1.15), xlabel="time (s)", ylabel="P(seizure)")
-    top.set_title(
-        f"{title}\nred: annotated seizure; orange: alarm, raised at the triangle", loc="left"
-    )
+    top.set_xlim(begin, end)
+    top.set_title(f"{title}; red: annotated seizure, orange: alarm, triangle: raised", loc="left")
     figure.savefig(path, dpi=110)
     return path
 
 
-def _traces(axes: Axes, eeg: Float32, rate: float, channels: Sequence[str]) -> None:
+def _traces(axes: Axes, eeg: Float32, rate: float, begin: float, channels: Sequence[str]) -> None:
     """Draw channels below each other, thinned to their extremes so that no spike is lost."""
     shown = np.linspace(0, len(eeg) - 1, min(len(eeg), _MAX_CHANNELS)).round().astype(int)
     every = max(1, eeg.shape[1] // (_MAX_POINTS // 2))
     whole = eeg[shown, : eeg.shape[1] // every * every].reshape(len(shown), -1, every)
     thin = np.stack([whole.min(-1), whole.max(-1)], -1).reshape(len(shown), -1)
-    time = np.arange(thin.shape[1]) * every / 2 / rate
-    spread = 6 * float(np.median(eeg[shown].std(1))) or 1.0
+    time = begin + np.arange(thin.shape[1]) * every / 2 / rate
+    spread = 8 * float(np.median(eeg[shown].std(1))) or 1.0
     for place, trace in enumerate(thin):
-        axes.plot(time, (trace - np.median(trace)) / spread - place, lw=0.5, color="0.2")
+        shown_trace = np.clip((trace - np.median(trace)) / spread, -1, 1)
+        axes.plot(time, shown_trace - place, lw=0.4, color="0.2")
     axes.set_yticks(-np.arange(len(shown)), [channels[c] for c in shown])
-    axes.set(ylim=(-len(shown) - 0.2, 1.2), xlim=(0, eeg.shape[1] / rate))
+    axes.set_ylim(-len(shown), 1)
 
 
 def draw_segments(

@@ -93,8 +93,11 @@ def simulate(
     neighbours' firing rates, `delay` seconds old. Semi-implicit Euler with step 1/rate.
 
     `gains` [P, 3, C] holds A, B, G of the column, each for `hold` steps; `drive` [T, C] is p in
-    pulses per second, noise included. P * hold must reach T.
+    pulses per second, noise included. P * hold must reach T. Below 900 Hz the fast synapses are
+    unstable: ValueError.
     """
+    if rate < 900:
+        raise ValueError(f"integration at {rate:g} Hz is unstable, 900 Hz are the least")
     steps, columns = drive.shape
     if gains.shape[1:] != (3, columns) or len(gains) * hold < steps:
         raise ValueError(

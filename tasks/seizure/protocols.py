@@ -41,7 +41,8 @@ def split_rows(
       the same patient's quiet stretches, validates on the next seizure of that patient, trains on
       the rest; `task.source.patients` with one name makes it patient-specific.
     - `leave_one_patient_out`: fold k tests on patient k, validates on patient k + 1.
-    - `kfold`: groups dealt into `n_folds` by patient and class, drawn by `split_seed`; fold k tests, k + 1 validates.
+    - `kfold`: groups dealt into `n_folds` by patient and class, drawn by `split_seed`;
+      fold k tests, k + 1 validates.
     """
     match protocol:
         case "ranges":
@@ -82,7 +83,7 @@ def _by_ranges(table: WindowTable, ranges: Ranges | None) -> Rows:
     patients = np.unique(table.patient)
     if len(patients) != 1:
         raise DataError(
-            f"task.protocol=ranges counts one patient's clips; task.source.patients gives {patients}"
+            f"task.protocol=ranges counts one patient's clips, task.source.patients={patients}"
         )
     rows: Rows = {}
     for split in _SPLITS:

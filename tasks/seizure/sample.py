@@ -63,23 +63,23 @@ class ClipSample:
     def write(self, folder: Path) -> None:
         """Write `<Patient>/<Patient>_{ictal,interictal}_segment_<k>.mat` in 0.1 microvolt."""
         jobs: list[Job] = []
-        seeds = np.random.SeedSequence(self.seed).spawn(len(self.seizures))
-        for k, seed in enumerate(seeds):
+        for k, seed in enumerate(np.random.SeedSequence(self.seed).spawn(len(self.seizures))):
             home = folder / f"Patient_{k + 1}"
             home.mkdir()
             first, *others = seed.spawn(1 + self.seizures[k] + self.stretches[k])
-            rng = np.random.default_rng(first)
-            patient = draw_patient(rng, self.channels)
-            lengths = [int(n) for n in rng.integers(30, 57, self.seizures[k])]
-            run = max(1, round(sum(lengths) / len(lengths)))
-            plan = [(True, n) for n in lengths] + [(False, run)] * self.stretches[k]
-            number = {True: 1, False: 1}
-            for (ictal, seconds), own in zip(plan, others, strict=True):
-                jobs.append(
-                    partial(self._episode, home, patient, ictal, seconds, number[ictal], own)
-                )
-                number[ictal] += seconds
+            patient, episodes = self.plan(k, np.random.default_rng(first))
+            for (ictal, seconds, number), own in zip(episodes, others, strict=True):
+                jobs.append(partial(self._episode, home, patient, ictal, seconds, number, own))
         _run(jobs, "seizure sample: clips")
+
+    def plan(self, k: int, rng: np.random.Generator) -> tuple[Patient, list[tuple[bool, int, int]]]:
+        """Draw patient k and its episodes: ictal or not, seconds, number of the first clip."""
+        patient = draw_patient(rng, self.channels)
+        lengths = [int(n) for n in rng.integers(12, 41, self.seizures[k])]
+        run = max(1, round(sum(lengths) / len(lengths)))
+        first = 1 + np.cumsum([0, *lengths[:-1]])
+        ictal = [(True, n, int(at)) for n, at in zip(lengths, first, strict=True)]
+        return patient, ictal + [(False, run, 1 + s * run) for s in range(self.stretches[k])]
 
     def _episode(
         self,
@@ -93,7 +93,7 @@ class ClipSample:
         """Simulate one seizure or one stretch without, and write its seconds as clips."""
         rng = np.random.default_rng(seed)
         seizures = [Seizure(_LEAD, _LEAD + seconds)] if ictal else []
-        eeg = record(rng, patient, _LEAD + seconds, seizures, self.rate, oversample=2)
+        eeg = record(rng, patient, _LEAD + seconds, seizures, self.rate)
         counts = np.round(10 * eeg[:, round(_LEAD * self.rate) :]).astype(np.int16)
         kind = "ictal" if ictal else "interictal"
         names = np.array([f"CH{c + 1}" for c in range(self.channels)], dtype=object)
@@ -160,8 +160,8 @@ class RecordingSample:
         part = self.minutes * 60 / max(count, 1)
         seizures = []
         for k in range(count):
-            length = float(rng.integers(25, 60))
-            start = float(round(k * part + rng.uniform(0.15, 0.9) * (part - length - 20)))
+            length = min(float(rng.integers(25, 60)), round(0.4 * part))
+            start = float(round(k * part + rng.uniform(10.0, part - length - 10.0)))
             seizures.append((start, start + length))
         return seizures
 
@@ -178,7 +178,7 @@ class RecordingSample:
         rng = np.random.default_rng(seed)
         seconds = self.minutes * 60
         events = [Seizure(start, end) for start, end in seizures]
-        eeg = record(rng, patient, seconds, events, self.rate, oversample=4)
+        eeg = record(rng, patient, seconds, events, self.rate)
         signals = dict(zip(self._labels(), eeg[:-1] - eeg[1:], strict=True))
         if last:
             signals = dict(reversed(signals.items()))
@@ -235,8 +235,6 @@ class SegmentSample:
         seconds = bonn.LENGTH / bonn.RATE
         length = seconds + 25.0
         seizures = [Seizure(5.0, length + 5.0)] if name == "E" else []
-        eeg = record(
-            rng, patient, length, seizures, bonn.RATE, oversample=6, shares=_SET_SHARES[name]
-        )
+        eeg = record(rng, patient, length, seizures, bonn.RATE, shares=_SET_SHARES[name])
         samples = np.round(eeg[patient.focus, -bonn.LENGTH :]).astype(int)
         path.write_text("\n".join(map(str, samples)) + "\n")

@@ -5,6 +5,7 @@ Letters: T samples, P parameter steps, C contacts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ STATES: dict[str, tuple[float, float, float]] = {
     "fast": (5.5, 3.0, 50.0),  # 30-40 Hz, low: the low-voltage fast onset
     "rhythmic": (4.6, 15.0, 15.0),  # 10 Hz, high
     "spikes": (5.0, 26.0, 15.0),  # 5 Hz spike trains
-    "burst": (6.2, 46.0, 10.0),  # 2-3 Hz spike and wave
+    "burst": (6.2, 46.0, 10.0),  # 4-6 Hz, the highest: spike and wave
 }
 ONSETS = ("fast", "rhythmic", "spikes")
 
@@ -34,6 +35,7 @@ ONSETS = ("fast", "rhythmic", "spikes")
 SHARES = {"quiet": 0.4, "alpha": 0.2, "slow": 0.15, "discharges": 0.15, "run": 0.1}
 
 _NOISE = 300.0  # pulses per second and step, standard deviation at 1 kHz
+_FINE = 1000.0  # Hz, least rate of the integration
 _PARAMETER_RATE = 50.0  # Hz: how often A, B, G move
 _MICROVOLT = 16.0  # per mV of the model
 
@@ -86,17 +88,18 @@ def record(
     duration: float,
     seizures: Sequence[Seizure],
     rate: float,
-    oversample: int,
     shares: Mapping[str, float] = SHARES,
 ) -> Float32:
-    """Simulate one recording [C, T] in microvolts at `rate`, integrated at `oversample` * rate.
+    """Simulate one recording [C, T] in microvolts at `rate`, integrated at 1 kHz or somewhat more.
 
     The columns of `neural_mass` under drifting states (quiet, alpha, slow waves, interictal
     discharges); in a seizure the focus turns first, its neighbours as the wave of recruitment
-    passes them, each through onset, spike trains and slow bursts, with exhaustion after the end.
+    passes them, each through onset, spike trains and spike-wave bursts, with exhaustion after the
+    end.
     Volume conduction, 1/f noise, hum, a gain that differs between recordings, and artefacts
     (muscle, movement, electrode pops, lost contacts, in seizures too) lie on top.
     """
+    oversample = math.ceil(_FINE / rate)
     fine = rate * oversample
     steps, hold = round(duration * fine), round(fine / _PARAMETER_RATE)
     path = _states(rng, patient, -(-steps // hold), shares)

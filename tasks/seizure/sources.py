@@ -36,12 +36,17 @@ class SampleWriter(Protocol):
 
 @dataclass(frozen=True)
 class Judged:
-    """One split as a detector saw it: rows of the table, P(seizure) [N], and where they lie."""
+    """One split as a detector saw it: rows of the table and P(seizure) [N], in dataset order.
+
+    `linear` is the baseline's P(seizure), of the test split only; `root` the folder of the files;
+    `facts` what the source kept beside the features.
+    """
 
     split: str
     root: Path
     table: WindowTable
     scores: Float64
+    linear: Float64 | None
     facts: Mapping[str, Any]
 
 
@@ -75,8 +80,8 @@ class Source(ABC):
         """Return the table with its groups; where not `known`, unknown ones are allowed."""
         return table
 
-    def metrics(self, judged: Judged, linear: Float64 | None) -> dict[str, float]:
-        """Return figures of the detector; `linear` are the baseline's P(seizure), for the test."""
+    def metrics(self, judged: Judged) -> dict[str, float]:
+        """Return figures of the detector."""
         return window_figures(judged.table.label == self.positive, judged.scores, 0.5)
 
     @abstractmethod
@@ -227,11 +232,11 @@ class RecordingSource(Source):
         }
         return {str(r.path): partial(cut, r) for r in listed}, facts
 
-    def metrics(self, judged: Judged, linear: Float64 | None) -> dict[str, float]:
+    def metrics(self, judged: Judged) -> dict[str, float]:
         """Return window figures, event figures, and the linear baseline's event figures."""
-        found = super().metrics(judged, linear) | self._events(judged, judged.scores).figures()
-        if linear is not None:
-            own = self._events(judged, linear).figures()
+        found = super().metrics(judged) | self._events(judged, judged.scores).figures()
+        if judged.linear is not None:
+            own = self._events(judged, judged.linear).figures()
             wanted = ("event_sensitivity", "false_alarms_per_hour", "latency_mean")
             found |= {f"linear_{name}": own[name] for name in wanted if name in own}
         return found
@@ -276,7 +281,8 @@ class SegmentSource(Source):
     """Single-channel segments of the Bonn sets A-E.
 
     `problem` = e_vs_rest: A-D against E; five_sets: the five sets. `windows` cuts each segment into
-    that many equal parts; a segment stays in one split. Subjects are unknown: the set stands in the patient's place.
+    that many equal parts; a segment stays in one split. Subjects are
+    unknown: the set stands in the patient's place.
     """
 
     name = "seizure_bonn"
@@ -333,9 +339,9 @@ class SegmentSource(Source):
             return table
         return replace(table, label=table.eventful.astype(np.int64))
 
-    def metrics(self, judged: Judged, linear: Float64 | None) -> dict[str, float]:
+    def metrics(self, judged: Judged) -> dict[str, float]:
         """Return figures of E against the rest, by window and by segment."""
-        found = super().metrics(judged, linear)
+        found = super().metrics(judged)
         segments, place = np.unique(judged.table.group, return_inverse=True)
         mean = np.bincount(place, judged.scores) / np.bincount(place)
         truth = np.array([name.startswith("E") for name in segments])

@@ -11,7 +11,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -67,45 +68,29 @@ def build(
     DataError is counted where `skip_bad`, else the error ends the build. All blocks must agree in
     rate, channels and length: DataError names the two that do not.
     """
-    counts = dict(notes)
-    first: _Part | None = None
-    rows: list[WindowTable] = []
-    baselines: list[Float32] = []
+    stop, failure = Event(), None
     threads = Parallel(n_jobs=os.cpu_count() or 1, backend="threading", return_as="generator")
     parts: Iterable[_Part | DataError] = threads(
-        delayed(_compute)(where, read, spectrogram) for where, read in reads.items()
+        delayed(_compute)(where, read, spectrogram, stop) for where, read in reads.items()
     )
     with (folder / "features.f32").open("wb") as file:
+        kept = _Kept(file, skip_bad, dict(notes))
         for part in track(parts, description="seizure features", total=len(reads)):
-            if isinstance(part, DataError):
-                if not skip_bad:
-                    raise part
-                counts["bad files skipped"] = counts.get("bad files skipped", 0) + 1
-                continue
-            if part.not_finite:
-                what = "windows with samples that are not finite"
-                counts[what] = counts.get(what, 0) + part.not_finite
-            if not len(part.rows):
-                continue
-            first = first or part
-            _check_same(first, part)
-            np.ascontiguousarray(part.features).tofile(file)
-            rows.append(part.rows)
-            baselines.append(part.baseline)
-    if first is None:
-        raise DataError(f"no usable window in {len(reads)} files; what was skipped: {counts}")
-    WindowTable.stack(rows).save(folder / "table.npz")
-    np.save(folder / "baseline.npy", np.concatenate(baselines))
-    meta = {
-        "shape": [sum(map(len, rows)), *first.features.shape[1:]],
-        "rate": first.rate,
-        "notes": counts,
-        "facts": dict(facts),
-    }
-    (folder / "store.json").write_text(json.dumps(meta, indent=1) + "\n")
+            if failure is None:
+                try:
+                    kept.add(part)
+                except DataError as error:
+                    # The threads finish what they hold; nothing new is computed.
+                    failure = error
+                    stop.set()
+    if failure is not None:
+        raise failure
+    kept.close(folder, facts)
 
 
-def _compute(where: str, read: Read, spectrogram: Spectrogram) -> _Part | DataError:
+def _compute(where: str, read: Read, spectrogram: Spectrogram, stop: Event) -> _Part | DataError:
+    if stop.is_set():
+        return DataError("stopped")
     try:
         block = read()
         finite = np.atleast_1d(np.isfinite(block.signals).all(axis=(1, 2)))
@@ -118,6 +103,51 @@ def _compute(where: str, read: Read, spectrogram: Spectrogram) -> _Part | DataEr
     except DataError as error:
         return error
     return _Part(where, features, baseline, rows, block.rate, int((~finite).sum()))
+
+
+class _Kept:
+    """What has been written so far, and the counts of what has not."""
+
+    def __init__(self, file: BinaryIO, skip_bad: bool, counts: dict[str, int]) -> None:
+        self.file, self.skip_bad, self.counts = file, skip_bad, counts
+        self.first: _Part | None = None
+        self.rows: list[WindowTable] = []
+        self.baselines: list[Float32] = []
+
+    def add(self, part: _Part | DataError) -> None:
+        """Append one block's features."""
+        if isinstance(part, DataError):
+            if not self.skip_bad:
+                raise part
+            self._count("bad files skipped", 1)
+            return
+        self._count("windows with samples that are not finite", part.not_finite)
+        if not len(part.rows):
+            return
+        self.first = self.first or part
+        _check_same(self.first, part)
+        np.ascontiguousarray(part.features).tofile(self.file)
+        self.rows.append(part.rows)
+        self.baselines.append(part.baseline)
+
+    def _count(self, what: str, n: int) -> None:
+        if n:
+            self.counts[what] = self.counts.get(what, 0) + n
+
+    def close(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Write table, baseline features and description beside the features."""
+        if self.first is None:
+            raise DataError(f"no usable window; what was skipped: {self.counts}")
+        table = WindowTable.stack(self.rows)
+        table.save(folder / "table.npz")
+        np.save(folder / "baseline.npy", np.concatenate(self.baselines))
+        meta = {
+            "shape": [len(table), *self.first.features.shape[1:]],
+            "rate": self.first.rate,
+            "notes": self.counts,
+            "facts": dict(facts),
+        }
+        (folder / "store.json").write_text(json.dumps(meta, indent=1) + "\n")
 
 
 def _check_same(a: _Part, b: _Part) -> None:
