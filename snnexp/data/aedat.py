@@ -1,7 +1,7 @@
 """AEDAT event files: 3.1 and 2.0 read and written here, 4.0 read through the `aedat` package.
 
 Tonic 1.7 reads the older two no more (its header function returns one value too many) and never
-looked at a packet's type or its overflow counter; the other readers on the index are unkept.
+looked at a packet's type or its overflow counter; other readers for Python are years old.
 
 A truncated file is an error, or with `on_bad=drop` it ends before its first incomplete packet.
 What was left out is counted in `notes`: truncated files, events marked invalid, special events.

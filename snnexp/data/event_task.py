@@ -190,7 +190,8 @@ class EventClassification(TaskDataModule):
     def _build_frames(self) -> Path:
         root = self.locate()
         recordings = self.recordings(root)
-        files = [(str(r.path.relative_to(root)), r.path.stat().st_size) for r in recordings]
+        stats = [(r.path.relative_to(root).as_posix(), r.path.stat()) for r in recordings]
+        files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
         cuts = [(r.role, r.group, [asdict(c) for c in r.cuts]) for r in recordings]
         key = {
             "task": self.task_name,

@@ -243,13 +243,16 @@ class FrameFormat:
     ) -> NDArray[np.int32]:
         """Count the events of each range [start, stop) into its frame [M, 2, h, w], int32.
 
-        Adds to `out` where given. Raises DataError where an event lies off the sensor.
+        Adds to `out`, C-contiguous, where given. Raises DataError where an event lies off the
+        sensor.
         """
         shape = self.shape(sensor)
         starts, stops = ranges
         if len(starts) and (starts.min() < 0 or stops.max() > len(events)):
             raise IndexError(f"ranges reach beyond the {len(events)} events")
         frames = np.zeros((len(starts), *shape), np.int32) if out is None else out
+        if frames.shape != (len(starts), *shape) or not frames.flags.c_contiguous:
+            raise ValueError(f"out must be C-contiguous of shape {(len(starts), *shape)}")
         off_sensor = _count(
             frames.reshape(len(starts), -1),
             *(events.x, events.y, events.p),

@@ -110,7 +110,7 @@ class DepthTask(TaskDataModule):
         maps = [layout.map_path(files.calib, s, axis) for s in layout.SIDES for axis in "xy"]
         key = {
             "flight": files.number,
-            "bytes": [files.data.stat().st_size, files.truth.stat().st_size],
+            "files": [(s.st_size, s.st_mtime_ns) for s in (files.data.stat(), files.truth.stat())],
             "maps": [sha256(path.read_bytes()).hexdigest() for path in maps],
             "windows": asdict(self.windows),
             "crop": crop if self.windows.by == "drift" else 0,
