@@ -14,6 +14,7 @@ a pcapng file is continued with `python-pcapng`, which is slow and complete.
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -137,7 +138,14 @@ class Capture:
     def _blocks(self) -> Iterator[tuple[_Header, bytes]]:
         """Yield the packets of a pcapng file block by block."""
         with self.path.open("rb") as file:
-            for block in pcapng.FileScanner(file):
+            blocks = iter(pcapng.FileScanner(file))
+            while True:
+                with warnings.catch_warnings():
+                    # python-pcapng warns of its own option tables
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    block = next(blocks, None)
+                if block is None:
+                    return
                 if isinstance(block, BasePacketBlock):
                     # a simple packet block carries no stamp
                     time = float(getattr(block, "timestamp", 0.0))
