@@ -168,7 +168,9 @@ class DepthTask(TaskDataModule):
     def _targets(self, k: int, span: splits.Span, flight: FlightFrames) -> NDArray[np.int64]:
         """Return the rows (place of the flight, map) that can be used, and count the others."""
         reach = self.steps * self.summed
-        first = max(span.first, span.crop + reach - 1)
+        # a crop that drifts has no windows before it
+        begin = span.crop if self.windows.by == "drift" else 0
+        first = max(span.first, begin + reach - 1)
         maps = np.arange(first, span.stop)
         known = flight.known[maps] > 0
         cumulated = np.concatenate([[0], np.cumsum(flight.events)])
