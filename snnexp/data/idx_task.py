@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Literal
 from snnexp.data import idx
 from snnexp.data.base import DataError, TaskReport
 from snnexp.data.cache import cached
+from snnexp.data.download import Remote, download
 from snnexp.data.images import Images, ImageTask
 
 SHAPE = (28, 28)
@@ -22,13 +24,28 @@ class IdxSet:
     """A published set: where it lies and how to know it.
 
     `folders` are tried below data_dir, then data_dir itself. `labels` is the SHA-256 of the
-    training labels as bytes. `how_to_get` is for people.
+    training labels as bytes. `files` are the four official downloads, which go into the first of
+    the folders; `how_to_get` is for people.
     """
 
     title: str
     folders: tuple[str, ...]
     labels: str
+    files: tuple[Remote, ...]
     how_to_get: str
+
+
+def remotes(title: str, urls: tuple[str, ...], md5: Mapping[str, str]) -> tuple[Remote, ...]:
+    """Return the four gzipped files below some addresses; `md5` by stem."""
+    return tuple(
+        Remote(
+            name=f"{stem}.gz",
+            urls=tuple(f"{url}{stem}.gz" for url in urls),
+            checksum=f"md5:{checksum}",
+            title=f"{title} ({stem})",
+        )
+        for stem, checksum in md5.items()
+    )
 
 
 class IdxTask(ImageTask):
@@ -41,10 +58,6 @@ class IdxTask(ImageTask):
     published: IdxSet
     sample_module: ModuleType
     sample_source: str
-
-    def fetch(self) -> Path | None:
-        """Download the set; return its folder, or None where it cannot be fetched."""
-        return None
 
     def prepare_data(self) -> None:
         """Make the sample, or find or fetch the real files."""
@@ -64,14 +77,16 @@ class IdxTask(ImageTask):
         for place in places:
             if idx.holds_set(place):
                 return place
-        fetched = self.fetch()
-        if fetched is None:
+        try:
+            for remote in self.published.files:
+                download(remote, places[0])
+        except DataError as error:
             looked = ", ".join(map(str, places))
             raise DataError(
                 f"no IDX files of {self.published.title} in {looked} (data_dir={self.data_dir}).\n"
-                f"{self.published.how_to_get}"
-            )
-        return fetched
+                f"{self.published.how_to_get}.\n{error}"
+            ) from error
+        return places[0]
 
     def read(self) -> dict[Literal["train", "test"], Images]:
         """Read both parts; refuse a complete set that is another one."""

@@ -47,7 +47,10 @@ def image_names(folder: Path) -> list[str]:
     """Return the names of the images in `folder`, sorted. Raises DataError where there are none."""
     try:
         names = sorted(
-            e.name for e in os.scandir(folder) if e.name.lower().endswith(SUFFIXES) and e.is_file()
+            entry.name
+            for entry in os.scandir(folder)
+            # names with a dot are what some systems leave beside a file
+            if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".")
         )
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error

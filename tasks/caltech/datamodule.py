@@ -18,12 +18,22 @@ from scipy.ndimage import gaussian_filter
 from snnexp.data import image_files, rendered
 from snnexp.data.base import DataError, TaskReport
 from snnexp.data.cache import cached
+from snnexp.data.download import Remote, download_and_unpack
 from snnexp.data.image_batch import Augment, Normalise
 from snnexp.data.image_files import class_folders, image_names, open_image
 from snnexp.data.images import Images, ImageTask
+from snnexp.data.unpack import unpack
 from tasks.caltech import sample
 
 FOLDER = sample.FOLDER
+ARCHIVE = Remote(
+    name="caltech-101.zip",
+    urls=("https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",),
+    checksum="md5:3138e1922a9193bfa496528edbbc45d0",
+    title="Caltech-101",
+)
+#: the archive within the archive
+INNER = Path("caltech-101") / f"{FOLDER}.tar.gz"
 HOW_TO_GET = (
     "Fetch caltech-101.zip of https://data.caltech.edu/records/mzrjq-6wc02 (CC BY 4.0, md5 "
     "3138e1922a9193bfa496528edbbc45d0), unpack it and the 101_ObjectCategories.tar.gz in it, so "
@@ -125,15 +135,21 @@ class CaltechTask(ImageTask):
             self.data_dir / "caltech101" / FOLDER,
             self.data_dir / FOLDER,
             self.data_dir,
+            self.data_dir / "Caltech101" / FOLDER / FOLDER,
         ]
         for place in places:
             if any((place / name).is_dir() for name in self.classes):
                 return place
-        looked = ", ".join(map(str, places))
-        raise DataError(
-            f"none of the folders {', '.join(self.classes)} in {looked} "
-            f"(data_dir={self.data_dir}).\n{HOW_TO_GET}"
-        )
+        try:
+            root = download_and_unpack(ARCHIVE, self.data_dir / "Caltech101")
+            unpack(root / INNER, root / FOLDER, lambda folder: None)
+        except DataError as error:
+            looked = ", ".join(map(str, places))
+            raise DataError(
+                f"none of the folders {', '.join(self.classes)} in {looked} "
+                f"(data_dir={self.data_dir}).\n{HOW_TO_GET}.\n{error}"
+            ) from error
+        return places[-1]
 
     def _decode(self) -> Path:
         """Return the cached folder of the decoded images, building it once."""

@@ -10,6 +10,7 @@ import torch
 from snnexp.data import rendered
 from snnexp.data.base import DataError, TaskReport
 from snnexp.data.cache import cached
+from snnexp.data.download import Remote, download_and_unpack
 from snnexp.data.images import Images, ImageTask
 from tasks.cifar10 import layout, sample
 
@@ -26,6 +27,12 @@ NAMES = (
     "horse",
     "ship",
     "truck",
+)
+ARCHIVE = Remote(
+    name="cifar-10-python.tar.gz",
+    urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+    checksum="md5:c58f30108f718f92721af3b95e74349a",
+    title="CIFAR-10, python version",
 )
 HOW_TO_GET = (
     "Fetch https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz (md5 "
@@ -61,10 +68,14 @@ class CIFAR10Task(ImageTask):
         for place in places:
             if (place / layout.TRAIN[0]).exists():
                 return place
-        looked = ", ".join(map(str, places))
-        raise DataError(
-            f"no {layout.TRAIN[0]} in {looked} (data_dir={self.data_dir}).\n{HOW_TO_GET}"
-        )
+        try:
+            return download_and_unpack(ARCHIVE, self.data_dir / "CIFAR10") / layout.FOLDER
+        except DataError as error:
+            looked = ", ".join(map(str, places))
+            raise DataError(
+                f"no {layout.TRAIN[0]} in {looked} (data_dir={self.data_dir}).\n{HOW_TO_GET}.\n"
+                f"{error}"
+            ) from error
 
     def read(self) -> dict[Literal["train", "test"], Images]:
         """Read five training batches and the test batch; check the class names."""

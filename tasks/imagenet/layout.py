@@ -53,7 +53,9 @@ def classes_of(root: Path, expected: int) -> list[str]:
 
     Raises DataError, naming the difference, where they do not.
     """
-    if not any(e.is_dir() for e in os.scandir(root / "val")):
+    with os.scandir(root / "val") as entries:
+        sorted_by_class = any(entry.is_dir() for entry in entries)
+    if not sorted_by_class:
         raise DataError(
             f"{root / 'val'} has no class folders: they lie there as they come out "
             f"of {VAL_TAR}. Sort them into folders, or put {', '.join(ARCHIVES)} into a data_dir "
