@@ -62,8 +62,11 @@ def test(
     trainer: L.Trainer, module: SNNModule, task: TaskDataModule, checkpoint: Path | None
 ) -> dict[str, float]:
     """Test the weights at hand, or those of a checkpoint; return every figure."""
-    path = None if checkpoint is None else str(checkpoint)
-    trainer.test(module, task.test_dataloader(), ckpt_path=path, verbose=False)
+    if checkpoint is not None:
+        # not through the trainer, which would also set its callbacks back to that epoch
+        state = torch.load(checkpoint, map_location=module.device, weights_only=True)
+        module.load_state_dict(state["state_dict"])
+    trainer.test(module, task.test_dataloader(), verbose=False)
     found = module.tested
     assert found is not None
     losses = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test/")}

@@ -8,11 +8,14 @@ from typing import Any, Literal, cast
 
 import lightning as L
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from snnexp import outcome
+from snnexp.config.validate import ConfigError
 from snnexp.data.base import TaskDataModule
 from snnexp.kernels import backend
 from snnexp.report.environment import environment
@@ -45,7 +48,7 @@ def run(cfg: DictConfig) -> float:
         L.seed_everything(cfg.seed, workers=True, verbose=False)
         # filling every fresh tensor would cost five times the step, and finds bugs, not numbers
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        task: TaskDataModule = instantiate(cfg.task, _convert_="all")
+        task: TaskDataModule = build(cfg.task)
         task.prepare_data()
         task.setup("fit")
         result.data = Data(**vars(task.report()))
@@ -64,7 +67,9 @@ def run(cfg: DictConfig) -> float:
         )
         on_test = cfg.select_on == "test"
         choosing = task.test_dataloader() if on_test else task.val_dataloader()
-        trainer.fit(module, task.train_dataloader(), choosing, ckpt_path=checkpoint)
+        trainer.fit(
+            module, task.train_dataloader(), choosing, ckpt_path=checkpoint, weights_only=True
+        )
         result.metrics.last = outcome.test(trainer, module, task, None)
         result.metrics.selected = outcome.test(trainer, module, task, keeper.folder / "best.ckpt")
         result.metrics.selected_epoch = keeper.best_epoch
@@ -92,28 +97,39 @@ def open_folder(cfg: DictConfig, config: dict[str, Any]) -> tuple[RunFolder, Pat
     return folder, Path(cfg.resume) if cfg.resume not in (None, "auto") else None
 
 
+def build(node: DictConfig, *args: Any, **kwargs: Any) -> Any:
+    """Build what a node describes; what its constructor refuses is a ConfigError."""
+    try:
+        return instantiate(node, *args, _convert_="all", **kwargs)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if type(cause) is ValueError:
+            raise ConfigError([f"{node['_target_']}: {cause}"]) from cause
+        raise (cause or error) from None
+
+
 def make_module(cfg: DictConfig, task: TaskDataModule) -> SNNModule:
     """Build the model for the task's spec and the module that trains it."""
     return SNNModule(
         task.spec,
-        instantiate(cfg.model, task.spec, _convert_="all"),
-        instantiate(cfg.loss, _convert_="all"),
-        instantiate(cfg.rule, _convert_="all"),
-        instantiate(cfg.optimizer, _convert_="all"),
-        instantiate(cfg.scheduler, _convert_="all"),
+        build(cfg.model, task.spec),
+        build(cfg.loss),
+        build(cfg.rule),
+        build(cfg.optimizer),
+        build(cfg.scheduler),
     )
 
 
 def make_trainer(cfg: DictConfig, folder: Path, more: list[Any]) -> L.Trainer:
     """Build Lightning's trainer with the run's callbacks and loggers."""
-    callbacks = [instantiate(c, _convert_="all") for c in cfg.callbacks.values()]
-    loggers = [instantiate(x, folder, cfg.name) for x in cfg.logger.values()]
-    trainer: L.Trainer = instantiate(
+    callbacks = [build(c) for c in cfg.callbacks.values()]
+    loggers = [build(x, folder, cfg.name) for x in cfg.logger.values()]
+    trainer: L.Trainer = build(
         cfg.trainer,
-        _convert_="all",
         callbacks=[EpochSeed(cfg.seed), *more, *callbacks],
         logger=loggers or False,
         default_root_dir=str(folder),
+        enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
         deterministic="warn" if cfg.deterministic else False,
     )
     return trainer

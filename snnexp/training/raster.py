@@ -31,7 +31,7 @@ def record_raster(module: SNNModule, batch: Batch, path: Path) -> Path | None:
         arrays: dict[str, Any] = {}
         for name, firing in module.tape.items():
             spikes, channel = channel_raster(firing, 0)
-            label = name.replace(".", "_") if channel < 0 else f"{name} channel {channel}"
+            label = name if channel < 0 else f"{name} channel {channel}"
             arrays[f"spikes_{label}"] = spikes.cpu().numpy() > 0
     finally:
         module.tape.keep_spikes = keep
