@@ -38,6 +38,7 @@ def linear(logmel: Mapping[Split, Tensor], targets: Mapping[Split, Tensor]) -> d
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     splits: tuple[Split, ...] = ("train", "val", "test")
     x = {split: _decibels(logmel[split]) for split in splits}
@@ -47,7 +48,8 @@ def linear(logmel: Mapping[Split, Tensor], targets: Mapping[Split, Tensor]) -> d
         values -= mean
         values /= std
     model = LogisticRegression(C=_C, class_weight="balanced", max_iter=100)
-    with warnings.catch_warnings():
+    # The matrices are small: threads that spin for each other take longer than one alone.
+    with warnings.catch_warnings(), threadpool_limits(1):
         # A hundred steps are within a point of convergence, at a third of its time.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x["train"], targets["train"].numpy())

@@ -16,8 +16,10 @@ Letters: B batch, T time (101 steps of 10 ms), F mel bands (40), N samples (16,0
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -269,8 +271,10 @@ def _write(
         chunks = [members[i : i + _CHUNK] for i in range(0, len(members), _CHUNK)]
         kept: list[Item] = []
         # Plain writes, not a memory map: a full disk is an error here and a crash there.
-        with (folder / f"{split}.{suffix}").open("wb") as file:
-            results = parallel(joblib.delayed(work)(chunk) for chunk in chunks)
+        with (
+            (folder / f"{split}.{suffix}").open("wb") as file,
+            _closing(parallel(joblib.delayed(work)(chunk) for chunk in chunks)) as results,
+        ):
             for array, some, said, skipped in track(results, f"{what}: {split}", total=len(chunks)):
                 if array is not None:
                     file.write(array.tobytes())
@@ -282,6 +286,17 @@ def _write(
         notes["files skipped"] = len(bad)
     index["notes"], index["skipped"] = dict(notes), bad
     (folder / "index.json").write_text(json.dumps(index))
+
+
+@contextmanager
+def _closing(results: Generator[Any, None, None]) -> Iterator[Generator[Any, None, None]]:
+    """End the work that is still queued; joblib's warning about it would hide the real error."""
+    try:
+        yield results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
 
 
 def load_features(folder: Path, split: Split, n: int) -> Tensor:

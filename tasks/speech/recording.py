@@ -16,6 +16,7 @@ from scipy import fft, signal
 
 RATE = 16_000
 LENGTH = 16_000
+_SCATTER_SECONDS = 0.06
 
 Wave = NDArray[np.float32]
 Rng = np.random.Generator
@@ -43,19 +44,20 @@ def coloured_noise(rng: Rng, n: int, slope: float) -> Wave:
 
 
 def record(rng: Rng, word: Wave) -> Wave:
-    """Put a word into a noisy room, somewhere in about one second.
+    """Put a word into a noisy room, near the middle of about one second.
 
-    Reverberation 50-300 ms at -30 to -8 dB, a tilt of the spectrum, coloured noise 2 to 25 dB
+    Reverberation 50-300 ms at -30 to -12 dB, a tilt of the spectrum, coloured noise 12 to 40 dB
     below the word, peak between 0.05 and 0.9. One clip of ten is shorter than a second, as in
     the recordings of Google Speech Commands.
     """
     x = _tilt(rng, _reverberate(rng, word))
     n = LENGTH if rng.random() > 0.1 else int(rng.integers(12_000, LENGTH))
     x = x[:n]
-    start = int(rng.integers(0, n - len(x) + 1))
+    middle = (n - len(x)) / 2 + rng.normal(0, _SCATTER_SECONDS * RATE)
+    start = int(np.clip(middle, 0, n - len(x)))
     clip = np.zeros(n, np.float32)
     clip[start : start + len(x)] = x
-    snr = rng.uniform(2, 25)
+    snr = rng.uniform(12, 40)
     level = np.sqrt(np.mean(np.square(x))) * 10 ** (-snr / 20)
     clip += level * coloured_noise(rng, n, rng.uniform(0, 2))
     return clip * np.float32(rng.uniform(0.05, 0.9) / np.abs(clip).max())
@@ -64,13 +66,13 @@ def record(rng: Rng, word: Wave) -> Wave:
 def _reverberate(rng: Rng, x: Wave) -> Wave:
     n = int(rng.uniform(0.05, 0.3) * RATE)
     tail = rng.standard_normal(n) * np.exp(-6.9 * np.arange(n) / n)
-    tail *= 10 ** (rng.uniform(-30, -8) / 20) / np.sqrt(np.sum(np.square(tail)))
+    tail *= 10 ** (rng.uniform(-30, -12) / 20) / np.sqrt(np.sum(np.square(tail)))
     return (x + signal.fftconvolve(x, tail)[: len(x)]).astype(np.float32)
 
 
 def _tilt(rng: Rng, x: Wave) -> Wave:
     """First-order high or low shelf: the microphone's and the distance's colour."""
-    a = rng.uniform(-0.5, 0.5)
+    a = rng.uniform(-0.3, 0.3)
     return signal.lfilter([1.0, a], [1.0], x).astype(np.float32)
 
 
