@@ -70,14 +70,26 @@ def train(
     """
     check(weights, trains, rule, labels)
     net = _pack(weights, rule)
-    fired_U, totals = np.zeros(int(net.first[-1]), np.int64), np.zeros(3)
+    n_units, n_outputs = int(net.first[-1]), weights[-1].shape[1]
+    seen = walk.Seen(
+        totals=np.zeros(2),
+        fired=np.zeros(n_units, np.int64),
+        time=np.zeros(n_units, np.int64),
+        t=np.empty((len(trains), n_outputs), np.int32),
+        v=np.empty((len(trains), n_outputs), net.flat.dtype),
+    )
     learn = walk.learn_serial if batch == 1 else walk.learn_parallel
     images = walk.Images(trains.start, trains.pixel, trains.time)
-    learn(net, images, labels.astype(np.int64), batch, _scratch(net, batch), fired_U, totals)
+    learn(net, images, labels.astype(np.int64), batch, _scratch(net, batch), seen)
     for layer, w in enumerate(weights):
         w[...] = net.flat[net.offset[layer] : net.offset[layer + 1]].reshape(w.shape)
-    fired = tuple(np.split(fired_U, net.first[1:-1]))
-    return TrainFigures(len(labels), int(totals[0]), int(totals[1]), totals[2] / len(labels), fired)
+    return TrainFigures(
+        loss=float(seen.totals[0]) / len(trains),
+        moved=int(seen.totals[1]),
+        fired=tuple(np.split(seen.fired, net.first[1:-1])),
+        time=tuple(float(t.mean()) / len(trains) for t in np.split(seen.time, net.first[1:-1])),
+        output=Inference((seen.t,), seen.v),
+    )
 
 
 def train_replicas(

@@ -143,31 +143,34 @@ def train(
 ) -> TrainFigures:
     """Learn from all images once, in the order given, changing the weights in place."""
     check(weights, trains, rule, labels)
-    figures = TrainFigures(
-        len(trains), 0, 0, 0.0, tuple(np.zeros(w.shape[1], np.int64) for w in weights)
-    )
+    loss, moved = 0.0, 0
+    fired = tuple(np.zeros(w.shape[1], np.int64) for w in weights)
+    summed = np.zeros(len(weights))
+    seen, potential = [], []
     for lo in range(0, len(trains), batch):
         times_BL, error_BK = [], []
         for n in range(lo, min(lo + batch, len(trains))):
             times, v_TK = forward(dense_times(trains, n), weights, rule)
-            label = int(labels[n])
-            error_K = output_error(times[-1], label, rule, v_TK.dtype)
+            error_K = output_error(times[-1], int(labels[n]), rule, v_TK.dtype)
             times_BL.append(times)
             error_BK.append(error_K)
-            figures.right += authors_right(times[-1], v_TK[rule.fallback_time], label, rule)
-            figures.moved += bool(error_K.any())
-            figures.loss += 0.5 * float((error_K.astype(np.float64) ** 2).sum()) / len(trains)
-            for count, times_J in zip(figures.fired, times[1:], strict=True):
-                count += times_J < rule.t_max
+            seen.append(times[-1])
+            potential.append(deciding(times[-1], v_TK, rule))
+            loss += 0.5 * float((error_K.astype(np.float64) ** 2).sum())
+            moved += bool(error_K.any())
+            for layer, times_J in enumerate(times[1:]):
+                fired[layer][...] += times_J < rule.t_max
+                summed[layer] += times_J.mean()
         update(times_BL, error_BK, weights, rule)
-    return figures
+    mean = tuple(float(t) / len(trains) for t in summed)
+    output = Inference((np.stack(seen),), np.stack(potential))
+    return TrainFigures(loss / len(trains), moved, fired, mean, output)
 
 
-def authors_right(times_K: Times, fallback_K: NDArray[Any], label: int, rule: S4NNRule) -> bool:
-    """Judge one image as the authors do: ties are right; silent outputs by V(t_max - gamma)."""
-    if times_K.min() == rule.t_max:
-        return int(fallback_K.argmax()) == label
-    return bool(times_K[label] == times_K.min())
+def deciding(times_K: Times, v_TK: NDArray[Any], rule: S4NNRule) -> NDArray[Any]:
+    """Return V at the step of the first output spike; at t_max - gamma where none fired."""
+    first = int(times_K.min())
+    return v_TK[rule.fallback_time if first == rule.t_max else first - 1]
 
 
 def infer(weights: Weights, trains: SpikeTrains, rule: S4NNRule) -> Inference:
@@ -179,6 +182,5 @@ def infer(weights: Weights, trains: SpikeTrains, rule: S4NNRule) -> Inference:
         times_L, v_TK = forward(dense_times(trains, n), weights, rule)
         for own, t in zip(times, times_L[1:], strict=True):
             own.append(t)
-        first = int(times_L[-1].min())
-        potential.append(v_TK[rule.fallback_time if first == rule.t_max else first - 1])
+        potential.append(deciding(times_L[-1], v_TK, rule))
     return Inference(tuple(np.stack(t) for t in times), np.stack(potential))

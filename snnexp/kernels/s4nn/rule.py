@@ -56,21 +56,6 @@ class S4NNRule:
 
 
 @dataclass
-class TrainFigures:
-    """What one pass over the training images showed, each image judged before its own update.
-
-    `fired[l][j]` counts the images on which unit j of layer l fired in time; `moved` the images
-    whose error was not zero; `loss` is the mean of 1/2 sum_k e_k^2, with e before normalisation.
-    """
-
-    images: int
-    right: int
-    moved: int
-    loss: float
-    fired: tuple[NDArray[np.int64], ...]
-
-
-@dataclass
 class Inference:
     """Spike times [N, J] of each layer, and the output potentials [N, K] that break ties.
 
@@ -79,6 +64,23 @@ class Inference:
 
     times: tuple[Times, ...]
     potential: NDArray[Any]
+
+
+@dataclass
+class TrainFigures:
+    """What one pass over the training images showed, each image seen before its own update.
+
+    `loss` is the mean of 1/2 sum_k e_k^2, with e before normalisation; `moved` counts the images
+    whose error was not zero, `fired[l][j]` those on which unit j of layer l fired in time. `time`
+    is the mean spike time of each layer, silent units counting as t_max. `output` has the times and
+    potentials of the last layer.
+    """
+
+    loss: float
+    moved: int
+    fired: tuple[NDArray[np.int64], ...]
+    time: tuple[float, ...]
+    output: Inference
 
 
 def check(

@@ -94,10 +94,9 @@ def potential(pixel, time, w_IK, until, v_K):
 
 @jit
 def decide(pixel, time, t_K, w_IK, t_max, fallback, v_K):
-    """Write the potentials that break ties to v_K; return the time of the first output spike."""
+    """Write the potentials that break ties to v_K."""
     first = t_K.min()
     potential(pixel, time, w_IK, fallback if first == t_max else first - 1, v_K)
-    return first
 
 
 @jit
@@ -202,6 +201,20 @@ class Scratch(NamedTuple):
     tally: NDArray[np.int64]
 
 
+class Seen(NamedTuple):
+    """What a pass over the training images showed: see `TrainFigures`.
+
+    `totals` [2] is the sum of losses and the number of moved images; `fired` and `time` [U] are
+    sums over images; `t` and `v` [N, K] are the output's times and deciding potentials.
+    """
+
+    totals: NDArray[np.float64]
+    fired: NDArray[np.int64]
+    time: NDArray[np.int64]
+    t: NDArray[np.int32]
+    v: NDArray[Any]
+
+
 @jit
 def _matrix(net, layer):
     """Return the weights [I, J] of a layer as a view."""
@@ -235,23 +248,23 @@ def _forward(net, images, work, n, row, t_U):
 
 @jit
 def _decide(net, images, work, n, row, t_K, v_K):
-    """Write the output potentials of image n that break ties; return the first output's time."""
+    """Write the output potentials of image n that break ties, in units of the weights."""
     top = len(net.scale) - 1
     pixel, time = _input(net, images, work, n, row, top)
-    return decide(pixel, time, t_K, _matrix(net, top), net.t_max, net.t_max - net.gamma, v_K)
+    decide(pixel, time, t_K, _matrix(net, top), net.t_max, net.t_max - net.gamma, v_K)
+    factor = v_K.dtype.type(net.scale[top])
+    for k in range(len(v_K)):
+        v_K[k] *= factor
 
 
 @jit
-def _look(net, images, work, n, row, label):
-    """Run image n forward and write its output error; return (right by the authors' rule, loss)."""
+def _look(net, images, work, n, row, label, t_K, v_K):
+    """Run image n forward; write output times, potentials and error; return the loss."""
     _forward(net, images, work, n, row, work.t[row])
     own = slice(net.first[-2], net.first[-1])
-    t_K, v_K = work.t[row, own], work.v[row, own]
-    right = t_K[label] == t_K.min()
-    if t_K.min() == net.t_max:
-        _decide(net, images, work, n, row, t_K, v_K)
-        right = v_K.argmax() == label
-    return right, output_error(t_K, label, net.gamma, net.t_max, work.e[row, own])
+    t_K[:] = work.t[row, own]
+    _decide(net, images, work, n, row, t_K, v_K)
+    return output_error(t_K, label, net.gamma, net.t_max, work.e[row, own])
 
 
 @jit
@@ -295,19 +308,20 @@ def _rescale(net, always):
             net.scale[layer] = 1.0
 
 
-def _learn(net, images, labels, batch, work, fired_U, totals):
-    """Learn from all images in order, `batch` at a time; totals gets right, moved and loss."""
-    right_B, loss_B = np.zeros(batch), np.zeros(batch)
+def _learn(net, images, labels, batch, work, seen):
+    """Learn from all images in order, `batch` at a time; `seen` gets what they showed before."""
+    loss_B = np.zeros(batch)
     for lo in range(0, len(labels), batch):
         n_images = min(batch, len(labels) - lo)
         for b in prange(n_images):
-            right_B[b], loss_B[b] = _look(net, images, work, lo + b, b, labels[lo + b])
+            n = lo + b
+            loss_B[b] = _look(net, images, work, n, b, labels[n], seen.t[n], seen.v[n])
         for b in range(n_images):
-            totals[0] += right_B[b]
-            totals[1] += loss_B[b] > 0
-            totals[2] += loss_B[b]
-            for u in range(len(fired_U)):
-                fired_U[u] += work.t[b, u] < net.t_max
+            seen.totals[0] += loss_B[b]
+            seen.totals[1] += loss_B[b] > 0
+            for u in range(len(seen.fired)):
+                seen.fired[u] += work.t[b, u] < net.t_max
+                seen.time[u] += work.t[b, u]
         for layer in range(len(net.scale) - 1, -1, -1):
             n_blocks = (net.size[layer + 1] + BLOCK - 1) // BLOCK
             for b in prange(n_images):
