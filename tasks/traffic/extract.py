@@ -27,6 +27,8 @@ Source = Literal["captures", "flowpic"]
 OnFault = Literal["error", "skip"]
 
 CAPTURE_SUFFIXES = (".pcap", ".pcapng", ".cap")
+#: starting a process costs more than reading this much
+BYTES_A_PROCESS = 2**28
 #: what the cached windows depend on besides the file and the rule
 _CODE = (capture, flowpic, flows, headers, windows)
 
@@ -107,13 +109,12 @@ def extract(
 ) -> Extracted:
     """Read and cut all files; what was done before is taken from the cache.
 
-    Up to `jobs` processes (joblib's count) share the work, one for every 256 MB that are new:
-    starting a process costs more than reading that much.
+    Up to `jobs` processes (joblib's count) share the work, one for every 256 MB that are new.
     """
     keys = [_key(item, rule, source) for item in items]
     new = [not (cache / digest(key, _CODE) / MANIFEST).is_file() for key in keys]
     size = sum(item.file.stat().st_size for item, is_new in zip(items, new, strict=True) if is_new)
-    processes = min(joblib.effective_n_jobs(jobs), 1 + size // 2**28)
+    processes = min(joblib.effective_n_jobs(jobs), 1 + size // BYTES_A_PROCESS)
     work = joblib.Parallel(n_jobs=processes, return_as="generator_unordered")(
         joblib.delayed(_one)(k, item, key, rule, source, cache)
         for k, (item, key) in enumerate(zip(items, keys, strict=True))
