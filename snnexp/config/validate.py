@@ -92,6 +92,8 @@ def _root_problem(e: Any) -> str:
         if len(e["loc"]) > 1:
             known = Paper.model_fields
         return f"{path}: no such key. {near(str(e['loc'][-1]), known)}"
+    if e["type"] == "missing" and len(e["loc"]) > 1:
+        return f"{path}: missing"
     if e["type"] == "missing":
         group = e["loc"][0]
         return f"{path}: missing. Choose one of configs/{group}, e.g. {group}=<name>"
