@@ -27,12 +27,12 @@ from tasks.speech.dataset import AugmentedFeatures, Features
 from tasks.speech.encode import DT, N_MELS, N_STEPS, Item, Scaling
 from tasks.speech.sample import SpeechSample
 from tasks.speech.source import get_root, get_test_archive
-from tasks.speech.words import BACKGROUND, SILENCE
+from tasks.speech.words import BACKGROUND, OFFICIAL_CLIPS, SILENCE
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 HOW_TO_GET = (
     "data=real data_dir=<folder> takes Google Speech Commands (CC BY 4.0) from the folder, or "
-    "downloads it there (2.4 GB; v0.01: 1.5 GB with task.version=v0.01)"
+    "downloads it there (v0.02; task.version=v0.01 for the smaller v0.01)"
 )
 
 
@@ -95,7 +95,7 @@ class SpeechTask(TaskDataModule):
         self.targets: dict[Split, Tensor] = {}
         self._root: layout.Root | None = None
         self._index: dict[str, Any] = {}
-        self._features = Path()
+        self._features, self._n_clips = Path(), 0
 
     def prepare_data(self) -> None:
         """Make the sample or fetch the archive, and compute the features."""
@@ -155,7 +155,10 @@ class SpeechTask(TaskDataModule):
         for split in _SPLITS:
             notes[f"speakers in {split}"] = len(set(speakers[split]))
         notes["speakers in two splits"] = len(overlap(speakers))
-        return TaskReport(self.data, source, sizes, notes, HOW_TO_GET)
+        full, excerpt = OFFICIAL_CLIPS[root.version], ""
+        if self.data == "real" and self._n_clips != full:
+            excerpt = f"{self._n_clips:,} of the {full:,} clips of Speech Commands {root.version}"
+        return TaskReport(self.data, source, sizes, notes, HOW_TO_GET, excerpt)
 
     def baselines(self) -> dict[str, float]:
         """Test accuracy of the best constant answer, of guessing, and of logistic regression."""
@@ -207,6 +210,7 @@ class SpeechTask(TaskDataModule):
         if self.classes == 35 and root.version == "v0.01":
             raise DataError(f"task.classes=35 needs v0.02; {root.path} holds v0.01")
         clips = layout.split_words(root.path, layout.list_words(root.path, needed))
+        self._n_clips = sum(map(len, clips.values()))
         items = {s: layout.label(clips[s], root.path, names) for s in _SPLITS}
         if self.test_set == "archive":
             items["test"] = layout.test_archive(get_test_archive(self.data_dir, root))

@@ -17,5 +17,8 @@ ADDED_IN_V2 = ("backward", "follow", "forward", "learn", "visual")
 OTHER_WORDS = tuple(sorted(_OTHERS_V1 + ADDED_IN_V2))
 CLASSES_35 = tuple(sorted(COMMANDS + OTHER_WORDS))
 
+#: clips of the full archives
+OFFICIAL_CLIPS = {"v0.01": 64_727, "v0.02": 105_829}
+
 BACKGROUND = "_background_noise_"
 VALIDATION_LIST, TESTING_LIST = "validation_list.txt", "testing_list.txt"

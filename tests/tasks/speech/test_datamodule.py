@@ -54,7 +54,9 @@ def test_sample_and_the_same_files_as_real_data_agree(make: Make) -> None:
     assert "9 synthetic voices" in report.source
     assert "data=real data_dir=" in report.real_data
     assert report.notes["speakers in two splits"] == 0
+    assert sample.report().excerpt == ""
     assert "Google Speech Commands v0.02" in real.report().source
+    assert real.report().excerpt == "108 of the 105,829 clips of Speech Commands v0.02"
 
 
 def test_training_draws_each_class_equally_often_and_repeats(make: Make) -> None:
