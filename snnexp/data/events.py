@@ -133,12 +133,15 @@ def ranges_by_stamps(t: NDArray[np.int64], stamps: NDArray[np.int64], window_us:
 
 
 @njit(cache=True, nogil=True)
-def _count(frames, x, y, p, starts, stops, width, height, shift, a, bx, by, swap):
+def _count(frames, fresh, x, y, p, starts, stops, width, height, shift, a, bx, by, swap):
     """Add the events of each range to its row of frames [M, 2 h w]; return how many were off."""
     plane = frames.shape[1] // 2
     off_sensor = 0
     for m in range(frames.shape[0]):
         frame = frames[m]
+        if fresh:
+            # just before it is filled, so that it is in the processor's cache by then
+            frame[:] = 0
         for i in range(starts[m], stops[m]):
             column, row = np.int64(x[i]), np.int64(y[i])
             if column < 0 or column >= width or row < 0 or row >= height:
@@ -250,11 +253,12 @@ class FrameFormat:
         starts, stops = ranges
         if len(starts) and (starts.min() < 0 or stops.max() > len(events)):
             raise IndexError(f"ranges reach beyond the {len(events)} events")
-        frames = np.zeros((len(starts), *shape), np.int32) if out is None else out
+        frames = np.empty((len(starts), *shape), np.int32) if out is None else out
         if frames.shape != (len(starts), *shape) or not frames.flags.c_contiguous:
             raise ValueError(f"out must be C-contiguous of shape {(len(starts), *shape)}")
         off_sensor = _count(
             frames.reshape(len(starts), -1),
+            out is None,
             *(events.x, events.y, events.p),
             *(starts, stops),
             *(sensor.width, sensor.height),
