@@ -208,10 +208,11 @@ class SeizureTask(TaskDataModule):
     def _judged(self, split: Split, predictions: Predictions) -> Judged:
         # Several processes may hand in items in another order, and some twice.
         index, first = np.unique(predictions.index.numpy(), return_index=True)
-        scores = torch.softmax(predictions.scores.double(), 1)[:, self.source.positive].numpy()
+        probabilities = torch.softmax(predictions.scores.double(), 1).numpy()[first]
+        scores = probabilities[:, self.source.positive]
         rows = self.table.take(self.split[split][index])
         linear = self._baselines[1][index] if split == "test" else None
-        return Judged(split, self.root(), rows, scores[first], linear, self.store.facts)
+        return Judged(split, self.root(), rows, probabilities, scores, linear, self.store.facts)
 
     def extra_metrics(self, split: Split, predictions: Predictions) -> dict[str, float]:
         """Sensitivity, specificity, precision, AUC of seizure; of recordings also event figures."""

@@ -49,7 +49,7 @@ def _run(jobs: Sequence[Job], what: str) -> None:
 @dataclass(frozen=True, kw_only=True)
 class ClipSample:
     """Size of the clip sample: patient k has `seizures[k]` seizures and `stretches[k]` interictal
-    stretches about as long.
+    stretches about as long; a seizure lasts between the two values of `seizure_seconds`.
 
     Patient_3 must reach ictal clip 327 and interictal clip 714, which the authors' ranges name.
     """
@@ -58,6 +58,7 @@ class ClipSample:
     rate: int
     seizures: Sequence[int]
     stretches: Sequence[int]
+    seizure_seconds: Sequence[int]
     seed: int
 
     def write(self, folder: Path) -> None:
@@ -75,7 +76,8 @@ class ClipSample:
     def plan(self, k: int, rng: np.random.Generator) -> tuple[Patient, list[tuple[bool, int, int]]]:
         """Draw patient k and its episodes: ictal or not, seconds, number of the first clip."""
         patient = draw_patient(rng, self.channels)
-        lengths = [int(n) for n in rng.integers(12, 41, self.seizures[k])]
+        shortest, longest = self.seizure_seconds
+        lengths = [int(n) for n in rng.integers(shortest, longest + 1, self.seizures[k])]
         run = max(1, round(sum(lengths) / len(lengths)))
         first = 1 + np.cumsum([0, *lengths[:-1]])
         ictal = [(True, n, int(at)) for n, at in zip(lengths, first, strict=True)]

@@ -36,8 +36,9 @@ class SampleWriter(Protocol):
 
 @dataclass(frozen=True)
 class Judged:
-    """One split as a detector saw it: rows of the table and P(seizure) [N], in dataset order.
+    """One split as a detector saw it: rows of the table and P(class) [N, K], in dataset order.
 
+    `scores` [N] is the probability of the class that means seizure.
     `linear` is the baseline's P(seizure), of the test split only; `root` the folder of the files;
     `facts` what the source kept beside the features.
     """
@@ -45,6 +46,7 @@ class Judged:
     split: str
     root: Path
     table: WindowTable
+    probabilities: Float64
     scores: Float64
     linear: Float64 | None
     facts: Mapping[str, Any]
@@ -340,13 +342,18 @@ class SegmentSource(Source):
         return replace(table, label=table.eventful.astype(np.int64))
 
     def metrics(self, judged: Judged) -> dict[str, float]:
-        """Return figures of E against the rest, by window and by segment."""
+        """Return figures of E against the rest by window, and accuracy by segment.
+
+        A segment is given the class its windows together find most probable.
+        """
         found = super().metrics(judged)
-        segments, place = np.unique(judged.table.group, return_inverse=True)
-        mean = np.bincount(place, judged.scores) / np.bincount(place)
-        truth = np.array([name.startswith("E") for name in segments])
-        found["segment_e_acc"] = float(((mean > 0.5) == truth).mean())
-        return {f"e_{k}" if self.problem == "five_sets" else k: v for k, v in found.items()}
+        if self.problem == "five_sets":
+            found = {f"e_{name}": value for name, value in found.items()}
+        _, first, place = np.unique(judged.table.group, return_index=True, return_inverse=True)
+        total = np.zeros((len(first), len(self.classes)))
+        np.add.at(total, place, judged.probabilities)
+        truth = judged.table.label[first]
+        return {**found, "segment_acc": float((total.argmax(1) == truth).mean())}
 
     def figures(self, judged: Judged, folder: Path) -> list[Path]:
         """Draw the first segment of each set in the split, and the scores of all."""

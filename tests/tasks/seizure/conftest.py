@@ -11,7 +11,14 @@ from tasks.seizure.features import Spectrogram
 from tasks.seizure.sample import ClipSample, RecordingSample, SegmentSample
 from tasks.seizure.sources import ClipSource, RecordingSource, SegmentSource, Source
 
-CLIPS = ClipSample(channels=4, rate=128, seizures=[3, 3, 3], stretches=[4, 4, 4], seed=0)
+CLIPS = ClipSample(
+    channels=4,
+    rate=128,
+    seizures=[3, 3, 3],
+    stretches=[4, 4, 4],
+    seizure_seconds=[5, 10],
+    seed=0,
+)
 RECORDINGS = RecordingSample(patients=2, recordings=6, minutes=2.0, channels=3, rate=64, seed=0)
 SEGMENTS = SegmentSample(segments=4, seed=0)
 

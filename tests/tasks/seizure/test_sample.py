@@ -11,7 +11,9 @@ from tasks.seizure.sample import ClipSample, RecordingSample, SegmentSample
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 SMALL = {
-    "clips": ClipSample(channels=3, rate=100, seizures=[1], stretches=[1], seed=0),
+    "clips": ClipSample(
+        channels=3, rate=100, seizures=[1], stretches=[1], seizure_seconds=[3, 5], seed=0
+    ),
     "recordings": RecordingSample(
         patients=1, recordings=1, minutes=2.0, channels=2, rate=64, seed=0
     ),
