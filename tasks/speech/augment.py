@@ -15,7 +15,8 @@ import torchaudio
 from torch import Tensor
 
 from snnexp.data.base import DataError
-from tasks.speech.encode import LENGTH, N_MELS, N_STEPS, SAMPLE_RATE
+from tasks.speech.audio import LENGTH, SAMPLE_RATE
+from tasks.speech.encode import N_MELS, N_STEPS
 
 
 class Augment:

@@ -21,10 +21,11 @@ from snnexp.data.base import (
 )
 from snnexp.data.cache import cached
 from snnexp.data.splits import BalancedSampler, overlap
-from tasks.speech import baseline, encode, layout
+from tasks.speech import audio, baseline, encode, layout, store
+from tasks.speech.audio import Item
 from tasks.speech.augment import Augment
 from tasks.speech.dataset import AugmentedFeatures, Features
-from tasks.speech.encode import DT, N_MELS, N_STEPS, Item, Scaling
+from tasks.speech.encode import DT, N_MELS, N_STEPS, Scaling
 from tasks.speech.sample import SpeechSample
 from tasks.speech.source import get_root, get_test_archive
 from tasks.speech.words import BACKGROUND, OFFICIAL_CLIPS, SILENCE
@@ -64,7 +65,7 @@ class SpeechTask(TaskDataModule):
         balanced: bool,
         pad_mode: encode.PadMode,
         scaling: encode.ScalingMode,
-        on_bad_file: encode.OnBadFile,
+        on_bad_file: audio.OnBadFile,
         augment: Augment,
         sample: SpeechSample,
     ) -> None:
@@ -166,7 +167,7 @@ class SpeechTask(TaskDataModule):
         folder = cached(
             self.cache_dir / "baselines" / "speech",
             key={"features": self._features.name},
-            sources=[Path(baseline.__file__)],
+            sources=[baseline],
             build=lambda path: baseline.write_linear(path, logmel, self.targets),
             what="the linear baseline",
         )
@@ -233,8 +234,8 @@ class SpeechTask(TaskDataModule):
                 "pad_mode": self.pad_mode,
                 "on_bad_file": self.on_bad_file,
             },
-            sources=[Path(encode.__file__)],
-            build=lambda path: encode.write_features(items, path, self.pad_mode, self.on_bad_file),
+            sources=[audio, encode, store],
+            build=lambda path: store.write_features(items, path, self.pad_mode, self.on_bad_file),
             what="the speech features",
         )
 
@@ -243,19 +244,19 @@ class SpeechTask(TaskDataModule):
         return cached(
             self.cache_dir / "waves" / "speech",
             key={"clips": layout.fingerprint(train), "on_bad_file": self.on_bad_file},
-            sources=[Path(encode.__file__)],
-            build=lambda path: encode.write_waves(train, path, self.on_bad_file),
+            sources=[audio, store],
+            build=lambda path: store.write_waves(train, path, self.on_bad_file),
             what="the training clips' sound",
         )
 
     def _logmel(self, split: Split) -> Tensor:
-        return encode.load_features(self._features, split, len(self.targets[split]))
+        return store.load_features(self._features, split, len(self.targets[split]))
 
     def _augmented(self, items: dict[Split, list[Item]]) -> AugmentedFeatures:
         n = len(self.targets["train"])
         waves, noises = None, []
         if self.augment.on_waves:
-            waves = encode.load_waves(self._cached_waves(items), "train", n)
+            waves = store.load_waves(self._cached_waves(items), "train", n)
         if self.augment.noise_prob > 0:
             noises = self._training_noise()
         return AugmentedFeatures(
@@ -274,7 +275,7 @@ class SpeechTask(TaskDataModule):
         noises = []
         for file in layout.noise_files(self._locate().path):
             lo, hi = layout.noise_span(file, "train", self.silence_crops)
-            noises.append(torch.from_numpy(encode.read_audio(file)[0][lo:hi]))
+            noises.append(torch.from_numpy(audio.read_audio(file)[0][lo:hi]))
         return noises
 
     def _words_of(self, split: Split) -> list[str]:

@@ -23,7 +23,7 @@ import soundfile
 
 from snnexp.data.base import DataError, Split
 from snnexp.data.splits import read_list
-from tasks.speech.encode import SAMPLE_RATE, Item
+from tasks.speech.audio import SAMPLE_RATE, Item
 from tasks.speech.words import (
     ADDED_IN_V2,
     BACKGROUND,

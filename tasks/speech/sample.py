@@ -102,7 +102,7 @@ class SpeechSample:
                 "others": self.others,
                 "seed": self.seed,
             },
-            sources=[Path(__file__), Path(espeak.__file__), Path(recording.__file__)],
+            sources=[Path(__file__), espeak, recording],
             build=self.write,
             what="the spoken sample",
         )

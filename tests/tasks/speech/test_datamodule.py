@@ -13,12 +13,12 @@ import torch
 
 from snnexp.data.base import DataError, Predictions
 from snnexp.data.download import Remote
-from tasks.speech import encode, source
+from tasks.speech import source, store
 from tasks.speech.datamodule import SpeechTask
 from tasks.speech.words import CLASSES_12
 
 from .conftest import tone
-from .test_encode import damage
+from .test_audio import damage
 
 Make = Callable[..., SpeechTask]
 
@@ -78,7 +78,7 @@ def test_features_are_computed_once(make: Make, monkeypatch: pytest.MonkeyPatch)
     def again(*args: object) -> None:
         raise AssertionError("the features were computed twice")
 
-    monkeypatch.setattr(encode, "write_features", again)
+    monkeypatch.setattr(store, "write_features", again)
     ready(make(scaling="train"))
     with pytest.raises(AssertionError, match="twice"):
         ready(make(pad_mode="constant"))
@@ -206,7 +206,7 @@ def test_a_disk_that_fills_leaves_no_half_cache(
             return FullDisk(path, mode)
         return real_open(path, mode, *args, **kwargs)
 
-    monkeypatch.setattr(encode, "_CHUNK", 8)
+    monkeypatch.setattr(store, "_CHUNK", 8)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", almost_full)
         with pytest.raises(DataError, match=r"speech features.*No space left.*Nothing half"):
