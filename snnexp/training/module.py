@@ -19,6 +19,7 @@ from snnexp.data.base import Batch, Predictions, TaskSpec
 from snnexp.losses import Loss
 from snnexp.metrics.activity import Activity, Tape, activity_scalars
 from snnexp.metrics.classification import Classification
+from snnexp.metrics.depth import Depth
 from snnexp.metrics.synops import Probe, SynOps
 from snnexp.models.base import Model, ModelOutput, SpecError
 from snnexp.training.rules import Rule
@@ -72,7 +73,9 @@ class SNNModule(L.LightningModule):
         self.tested: Tested | None = None
         self._kept: list[Predictions] = []
 
-    def _figures(self, split: str) -> Classification:
+    def _figures(self, split: str) -> Classification | Depth:
+        if self.spec.kind == "depth":
+            return Depth(split)
         # top-5 only where it is customary: a thousand classes, not ten
         return Classification(
             self.spec.classes,
@@ -81,9 +84,9 @@ class SNNModule(L.LightningModule):
             top5=len(self.spec.classes) >= 100,
         )
 
-    def _counters(self, split: str) -> tuple[Classification, Activity]:
+    def _counters(self, split: str) -> tuple[Classification | Depth, Activity]:
         i = SPLITS.index(split)
-        return cast(Classification, self.figures[i]), cast(Activity, self.activity[i])
+        return cast(Classification | Depth, self.figures[i]), cast(Activity, self.activity[i])
 
     def forward(self, x: Tensor) -> ModelOutput:
         """Run the model on one batch's input [B, T, ...] (static: [B, ...])."""
@@ -155,7 +158,8 @@ class SNNModule(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the test figures and keep all that the test found."""
-        confusion = self._counters("test")[0].confusion()
+        figures = self._counters("test")[0]
+        confusion = figures.confusion() if isinstance(figures, Classification) else None
         metrics, activity = self._close("test")
         columns = zip(*((k.scores, k.target, k.index) for k in self._kept), strict=True)
         self.tested = Tested(
