@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 from snnexp.data.base import (
     Batch,
     DataError,
-    Predictions,
     Split,
     TaskDataModule,
     TaskReport,
@@ -173,18 +172,6 @@ class SpeechTask(TaskDataModule):
         )
         trivial = baseline.chance(self.targets["test"], len(self.spec.classes))
         return {**trivial, "linear": baseline.read_linear(folder)}
-
-    def extra_metrics(self, split: Split, predictions: Predictions) -> dict[str, float]:
-        """Under the authors' scaling, add the accuracy as their code averages it: over batches.
-
-        Their figure is the mean of the batches' accuracies, so a small last batch counts as much
-        as a full one.
-        """
-        if self.scaling.mode != "clip_and_batch":
-            return {}
-        right = (predictions.scores.argmax(dim=1) == predictions.target).double()
-        batches = [batch.mean() for batch in right.split(self.batch_size)]
-        return {"acc_batch_mean": torch.stack(batches).mean().item()}
 
     def state(self) -> dict[str, Any]:
         """Return what a new clip needs: scaling, the training set's std, padding."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from snnexp.data.base import DataError, Predictions
+from snnexp.data.base import DataError
 from snnexp.data.download import Remote
 from tasks.speech import source, store
 from tasks.speech.datamodule import SpeechTask
@@ -249,17 +249,6 @@ def test_baselines(make: Make) -> None:
     assert figures["uniform"] == 1 / 12
     assert figures["chance"] < figures["linear"] <= 1
     assert task.baselines() == figures
-
-
-def test_the_authors_accuracy_is_a_mean_over_batches(make: Make) -> None:
-    task = ready(make(scaling="clip_and_batch"))
-    target = torch.zeros(9, dtype=torch.long)
-    scores = torch.zeros(9, 12)
-    scores[:8, 0] = 1
-    scores[8, 1] = 1
-    predictions = Predictions(scores, target, torch.arange(9))
-    assert task.extra_metrics("test", predictions) == {"acc_batch_mean": 0.5}
-    assert ready(make()).extra_metrics("test", predictions) == {}
 
 
 def test_the_state_names_what_prediction_needs(make: Make) -> None:
