@@ -120,6 +120,7 @@ class TrafficTask(TaskDataModule):
         unpaired: Unpaired,
         split: Literal["window", "capture"],
         shares: dict[str, float],
+        seed: int,
         split_seed: int,
         balanced: bool,
         jobs: int,
@@ -151,7 +152,8 @@ class TrafficTask(TaskDataModule):
             max_per_flow=max_windows_per_flow,
         )
         self.time_axis, self.unpaired = time_axis, unpaired
-        self.split, self.split_seed, self.balanced, self.jobs = split, split_seed, balanced, jobs
+        self.split, self.seed, self.split_seed = split, seed, split_seed
+        self.balanced, self.jobs = balanced, jobs
         self.shares: dict[Split, float] = {
             "train": shares["train"],
             "val": shares["val"],
@@ -247,7 +249,7 @@ class TrafficTask(TaskDataModule):
         if not self.balanced:
             return super().train_dataloader()
         targets = self._windows("train").targets
-        return self.loader("train", sampler=BalancedSampler(targets, self.split_seed))
+        return self.loader("train", sampler=BalancedSampler(targets, self.seed))
 
     def _windows(self, split: Split) -> WindowDataset:
         dataset = self.datasets[split]

@@ -25,8 +25,8 @@ def derived_problems(matrix: np.ndarray) -> dict[str, float]:
 
     category_<encryption>_acc: among items of that encryption, the share whose category is right
     under whatever encryption was predicted. encryption_acc: the share whose encryption is right,
-    under whatever category. category_acc: the same over all items. <class>_vs_all_{acc, recall,
-    precision}: the class against all others. A problem without items is left out.
+    under whatever category. category_acc: the same over all items. <class>_vs_all_{acc, f1}: the
+    class against all others. A problem without items is left out.
     """
     figures: dict[str, float] = {}
     total = matrix.sum()
@@ -44,10 +44,7 @@ def derived_problems(matrix: np.ndarray) -> dict[str, float]:
             figures[f"category_{encryption}_acc"] = float(right / count)
     for k, name in enumerate(CLASSES):
         hit, true, called = matrix[k, k], matrix[k].sum(), matrix[:, k].sum()
-        if not true:
-            continue
-        figures[f"{name}_vs_all_acc"] = float(1 - (true + called - 2 * hit) / total)
-        figures[f"{name}_vs_all_recall"] = float(hit / true)
-        if called:
-            figures[f"{name}_vs_all_precision"] = float(hit / called)
+        if true:
+            figures[f"{name}_vs_all_acc"] = float(1 - (true + called - 2 * hit) / total)
+            figures[f"{name}_vs_all_f1"] = float(2 * hit / (true + called))
     return figures

@@ -124,6 +124,12 @@ def _little(out, i, value, n):
 
 
 @njit(cache=True)
+def _copy(out, i, source, n):
+    for k in range(n):
+        out[i + k] = source[k]
+
+
+@njit(cache=True)
 def _sum16(data, start, end):
     total = np.int64(0)
     for i in range(start, end - 1, 2):
@@ -169,9 +175,9 @@ def _arp(p, at, source, target):
     """Write a request for the target's address; return the end."""
     _big(p, at, 0x0001080006040001, 8)
     _big(p, at + 8, 0x021122334455, 6)
-    p[at + 14 : at + 18] = source[:4]
+    _copy(p, at + 14, source, 4)
     _big(p, at + 18, 0, 6)
-    p[at + 24 : at + 28] = target[:4]
+    _copy(p, at + 24, target, 4)
     return at + 28
 
 
@@ -185,13 +191,15 @@ def _ip(p, at, version, protocol, length, source, target, number):
         _big(p, at + 6, 0x4000, 2)
         p[at + 8], p[at + 9] = 64, protocol
         _big(p, at + 10, 0, 2)
-        p[at + 12 : at + 16], p[at + 16 : at + 20] = source[:4], target[:4]
+        _copy(p, at + 12, source, 4)
+        _copy(p, at + 16, target, 4)
         _big(p, at + 10, _checksum(_sum16(p, at, at + 20)), 2)
         return at + 20, _sum16(p, at + 12, at + 20) + protocol + length
     _big(p, at, 0x60000000, 4)
     _big(p, at + 4, length, 2)
     p[at + 6], p[at + 7] = 58 if protocol == ICMP else protocol, 64
-    p[at + 8 : at + 24], p[at + 24 : at + 40] = source, target
+    _copy(p, at + 8, source, 16)
+    _copy(p, at + 24, target, 16)
     return at + 40, _sum16(p, at + 8, at + 40) + p[at + 6] + length
 
 
@@ -349,7 +357,7 @@ def _write(
             _little(out, used + 16, stamp & 0xFFFFFFFF, 4)
             _little(out, used + 20, kept, 4)
             _little(out, used + 24, wire, 4)
-            out[used + 28 : used + 28 + kept] = p[:kept]
+            _copy(out, used + 28, p, kept)
             _little(out, used + size - 4, size, 4)
         else:
             fraction = nanoseconds[n] % 1_000_000_000
@@ -358,6 +366,6 @@ def _write(
             _little(out, used + 4, fraction if nano else fraction // 1000, 4)
             _little(out, used + 8, kept, 4)
             _little(out, used + 12, wire, 4)
-            out[used + 16 : used + 16 + kept] = p[:kept]
+            _copy(out, used + 16, p, kept)
         used += size
     return used

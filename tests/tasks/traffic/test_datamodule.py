@@ -32,6 +32,7 @@ KEYS = {
     "unpaired": "empty",
     "split": "capture",
     "shares": {"train": 0.65, "val": 0.15, "test": 0.20},
+    "seed": 0,
     "split_seed": 0,
     "balanced": True,
     "jobs": 1,
@@ -158,7 +159,7 @@ def test_hooks(captures, cache, tmp_path):
     perfect = Predictions(scores, target, torch.arange(len(target)))
     figures = made.extra_metrics("test", perfect)
     assert figures["encryption_acc"] == figures["category_Tor_acc"] == 1
-    assert figures["Chat_VPN_vs_all_recall"] == 1
+    assert figures["Chat_VPN_vs_all_f1"] == 1
     (path,) = made.figures("test", perfect, tmp_path)
     assert path.stat().st_size > 10_000
     assert made.state()["time_axis"] == "fixed"

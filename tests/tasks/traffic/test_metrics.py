@@ -39,8 +39,7 @@ def test_class_against_all():
         ("Video_VPN", "Video_VPN"),
     )
     assert found["Chat_Tor_vs_all_acc"] == 0.5
-    assert found["Chat_Tor_vs_all_recall"] == 0.5
-    assert found["Chat_Tor_vs_all_precision"] == 0.5
+    assert found["Chat_Tor_vs_all_f1"] == 0.5
     assert found["Video_VPN_vs_all_acc"] == 1
     assert "Browsing_Tor_vs_all_acc" not in found
 
