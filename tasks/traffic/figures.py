@@ -16,7 +16,9 @@ from tasks.traffic.baseline import CHUNK, Windows
 from tasks.traffic.encode import BINS, SHIFT, SIZE_BINS, TIME_BINS
 from tasks.traffic.labels import CATEGORIES, CLASSES, ENCRYPTIONS
 
-TICKS = (0, 100, 500, 1000, 1500)
+TICKS = (100, 500, 1000, 1500)
+#: time bins drawn as one: single packets of few windows are hard to see
+POOL = 5
 
 
 def mean_histograms(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
@@ -46,15 +48,19 @@ def class_means(windows: Windows, path: Path) -> Path:
                 panel.set_axis_off()
                 continue
             k = CLASSES.index(name)
-            shown = np.where(mean[k] > 0, mean[k], np.nan).T
-            image = panel.imshow(shown, norm=norm, aspect="auto", origin="lower", cmap="magma_r")
+            pooled = mean[k].reshape(-1, POOL, SIZE_BINS).mean(1)
+            shown = np.where(pooled > 0, pooled, np.nan).T
+            edges = (0, TIME_BINS, -0.5, SIZE_BINS - 0.5)
+            image = panel.imshow(
+                shown, norm=norm, aspect="auto", origin="lower", cmap="magma_r", extent=edges
+            )
             panel.axhline(BINS[SHIFT] - 0.5, color="grey", lw=0.6)
             panel.set_title(f"{category} {encryption} ({count[k]})", fontsize=9)
             places = [*(BINS[t] for t in TICKS), *(BINS[SHIFT + t] for t in TICKS)]
             panel.set_yticks(places, [str(t) for t in TICKS * 2], fontsize=6)
             panel.set_xticks([0, TIME_BINS], ["0", f"{TIME_BINS} bins"], fontsize=7)
             if column == 0:
-                panel.set_ylabel("bytes: direction 0 | 1", fontsize=8)
+                panel.set_ylabel("bytes, direction 0 | 1", fontsize=8)
     if image is not None:
         figure.colorbar(image, ax=axes, label="packets a bin, mean over windows", shrink=0.6)
     figure.savefig(path, dpi=110)
