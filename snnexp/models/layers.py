@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnexp.data.base import TaskSpec
+from snnexp.models.base import SpecError
 from snnexp.neurons.base import Neuron
 
 NeuronFactory = Callable[..., Neuron]
@@ -28,14 +29,14 @@ NormOver = Literal["sequence", "step"]
 
 
 def check_steps(spec: TaskSpec, n_steps: int | None) -> None:
-    """Raise ValueError unless `n_steps` is given for static input, and for no other."""
+    """Raise SpecError unless `n_steps` is given for static input, and for no other."""
     if spec.static and (n_steps is None or n_steps < 1):
-        raise ValueError(
+        raise SpecError(
             f"task {spec.name} gives static input: model.n_steps says for how many steps the "
             f"network sees it; expected at least 1, given {n_steps}"
         )
     if not spec.static and n_steps is not None:
-        raise ValueError(
+        raise SpecError(
             f"model.n_steps={n_steps} is for static input only; task {spec.name} brings its own "
             f"{spec.n_steps} steps. Set model.n_steps=null"
         )
@@ -63,7 +64,7 @@ def repeat_steps(x_1BCHW: Tensor, steps: int) -> Tensor:
     return torch.cat([x_1BCHW[0]] * steps).unflatten(0, (steps, -1))
 
 
-class Norm(nn.BatchNorm2d):
+class Norm(nn.Module):
     """Batch norm of [T, B, C, H, W] by channel.
 
     over='sequence' takes the training statistics over time, batch and space together: time folded
@@ -73,15 +74,17 @@ class Norm(nn.BatchNorm2d):
     """
 
     def __init__(self, channels: int, over: NormOver) -> None:
-        super().__init__(channels)
+        super().__init__()
         self.over = over
+        # held, not inherited from: trainer.sync_batchnorm replaces every BatchNorm2d by its own
+        self.batch_norm = nn.BatchNorm2d(channels)
 
     def forward(self, x_TBCHW: Tensor) -> Tensor:
         """Normalise every step of x."""
         if self.over == "step" and self.training:
-            steps = [super(Norm, self).forward(x_BCHW) for x_BCHW in x_TBCHW.unbind(0)]
+            steps = [self.batch_norm(x_BCHW) for x_BCHW in x_TBCHW.unbind(0)]
             return torch.cat(steps).unflatten(0, x_TBCHW.shape[:2])
-        return over_time(super().forward, x_TBCHW)
+        return over_time(self.batch_norm, x_TBCHW)
 
 
 class ConvSpike(nn.Module):
@@ -168,7 +171,7 @@ class ResidualBlock(nn.Module):
 
     def _start_as_identity(self) -> None:
         """Zero the last norm's weight; for AND set its bias to 1: IF neurons then always fire."""
-        norm = self.last.norm
+        norm = self.last.norm.batch_norm
         nn.init.zeros_(norm.weight)
         if self.residual == "sew_and":
             nn.init.ones_(norm.bias)

@@ -7,6 +7,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from snnexp.models.base import SpecError
 from snnexp.models.layers import (
     ConvSpike,
     HeldDropout,
@@ -67,9 +68,9 @@ def test_norm_over_steps_is_batch_norm_called_once_a_step():
     y = ours(x)
     expected = torch.stack([theirs(step) for step in x])
     torch.testing.assert_close(y, expected)
-    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
-    torch.testing.assert_close(ours.running_var, theirs.running_var)
-    assert ours.num_batches_tracked == 4
+    torch.testing.assert_close(ours.batch_norm.running_mean, theirs.running_mean)
+    torch.testing.assert_close(ours.batch_norm.running_var, theirs.running_var)
+    assert ours.batch_norm.num_batches_tracked == 4
     w = torch.randn_like(y)
     got, want = (torch.autograd.grad((o * w).sum(), x)[0] for o in (y, expected))
     torch.testing.assert_close(got, want)
@@ -88,6 +89,14 @@ def test_both_norms_evaluate_alike():
     step(x)
     sequence.load_state_dict(step.state_dict())
     torch.testing.assert_close(step.eval()(x), sequence.eval()(x))
+
+
+def test_norms_can_be_synchronised_over_processes():
+    layer = ConvSpike(3, 4, 3, neuron=NEURON)
+    synced = nn.SyncBatchNorm.convert_sync_batchnorm(layer)
+    assert isinstance(synced.norm, Norm)
+    x = torch.randn(3, 4, 3, 6, 6)
+    torch.testing.assert_close(synced.eval()(x), layer.eval()(x))
 
 
 def test_static_input_is_convolved_once():
@@ -173,8 +182,8 @@ def test_vote_is_the_average_pool_of_the_papers():
 def test_steps_are_for_static_input_only():
     check_steps(images(1, 8, 8), 4)
     check_steps(frames(7, 8, 8), None)
-    with pytest.raises(ValueError, match=r"model\.n_steps=4.*own 7 steps"):
+    with pytest.raises(SpecError, match=r"model\.n_steps=4.*own 7 steps"):
         check_steps(frames(7, 8, 8), 4)
     for steps in (None, 0):
-        with pytest.raises(ValueError, match=r"model\.n_steps"):
+        with pytest.raises(SpecError, match=r"model\.n_steps"):
             check_steps(images(1, 8, 8), steps)

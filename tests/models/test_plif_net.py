@@ -98,11 +98,11 @@ def test_the_image_is_convolved_once_and_its_dropout_mask_held():
 def test_norm_over_steps_of_a_sequence():
     model = build("plif_net_nmnist", frames(4, 8, 8), *SMALL)
     model(events(4, 3, 2, 8, 8))
-    assert model.features[0].norm.num_batches_tracked == 4
+    assert model.features[0].norm.batch_norm.num_batches_tracked == 4
     still = build("plif_net", images(1, 8, 8), *SMALL)
     still(torch.randn(3, 1, 8, 8))
     # the first norm sees an image once, the second sees eight steps
-    assert [still.features[i].norm.num_batches_tracked.item() for i in (0, 2)] == [1, 8]
+    assert [still.features[i].norm.batch_norm.num_batches_tracked.item() for i in (0, 2)] == [1, 8]
 
 
 def test_what_it_cannot_serve():
@@ -110,9 +110,9 @@ def test_what_it_cannot_serve():
         build("plif_net", depth(4, 32, 32))
     with pytest.raises(SpecError, match=r"32x32 for 5 pools \(model\.convs\)"):
         build("plif_net_dvsgesture", frames(3, 16, 16))
-    with pytest.raises(ValueError, match=r"model\.n_steps=null"):
+    with pytest.raises(SpecError, match=r"model\.n_steps=null"):
         build("plif_net", frames(3, 16, 16))
-    with pytest.raises(ValueError, match=r"model\.n_steps says for how many steps"):
+    with pytest.raises(SpecError, match=r"model\.n_steps says for how many steps"):
         build("plif_net_nmnist", images(1, 28, 28))
 
 

@@ -44,7 +44,7 @@ def test_shortcuts(depth, shortcuts):
 def test_zero_init_is_the_baselines_only():
     weights = {}
     for name in ("sew_resnet18", "spiking_resnet18"):
-        weights[name] = build(name, SMALL).blocks[0].last.norm.weight
+        weights[name] = build(name, SMALL).blocks[0].last.norm.batch_norm.weight
     assert weights["sew_resnet18"].min() == 1
     assert weights["spiking_resnet18"].max() == 0
 
@@ -98,7 +98,7 @@ def test_state():
 
 
 def test_what_it_cannot_serve():
-    with pytest.raises(ValueError, match=r"model\.n_steps=null"):
+    with pytest.raises(SpecError, match=r"model\.n_steps=null"):
         build("sew_resnet18", frames(3, 32, 32))
     flat = frames(3, 32, 32)
     with pytest.raises(SpecError, match="steps of shape"):
