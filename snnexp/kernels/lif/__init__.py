@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from snnexp.kernels.backend import Backend
+from snnexp.kernels.backend import Backend, resolve
 from snnexp.kernels.layout import is_dense
 from snnexp.kernels.lif import reference
+from snnexp.kernels.lif.op import lif_op
 from snnexp.surrogates import Surrogate
 
 Reset = Literal["hard", "soft", "none"]
@@ -39,20 +40,75 @@ def lif(
     channel_dim: int,
     backend: Backend,
 ) -> LIFOutput:
-    """Run a layer of LIF neurons over the whole sequence x."""
+    """Run a layer of LIF neurons over the whole sequence x; the equations are `reference`'s.
+
+    decay, gain, v_th: 0-d, or one value for each of the channels of x. v0: the membrane before the
+    first step, of the shape of x without its time axis. State and arithmetic are float32, float64
+    for float64 input. Spikes lie in memory like x; an x with gaps or overlaps is copied first.
+    Raises ValueError or TypeError for what does not fit, BackendError where `backend` cannot run.
+    """
+    _check(x, v0, (decay, gain, v_th), reset, time_dim, channel_dim)
     state = torch.float64 if x.dtype == torch.float64 else torch.float32
+    x = x if is_dense(x) else x.contiguous()
+    decay, gain, v_th = (p.to(state) for p in (decay, gain, v_th))
+    v0 = None if v0 is None else v0.to(state)
+    provider = resolve(backend, x.device)
+    if provider == "reference":
+        return LIFOutput(
+            *reference.lif(
+                x,
+                v0,
+                decay,
+                gain,
+                v_th,
+                v_reset=v_reset,
+                reset=reset,
+                detach_reset=detach_reset,
+                surrogate=surrogate,
+                time_dim=time_dim,
+                channel_dim=channel_dim,
+            )
+        )
     return LIFOutput(
-        *reference.lif(
-            x if is_dense(x) else x.contiguous(),
+        *lif_op(
+            x,
             v0,
-            decay.to(state),
-            gain.to(state),
-            v_th.to(state),
-            v_reset=v_reset,
-            reset=reset,
-            detach_reset=detach_reset,
-            surrogate=surrogate,
-            time_dim=time_dim,
-            channel_dim=channel_dim,
+            decay,
+            gain,
+            v_th,
+            v_reset,
+            reset,
+            detach_reset,
+            surrogate.name,
+            surrogate.params,
+            time_dim,
+            channel_dim,
+            provider,
         )
     )
+
+
+def _check(
+    x: Tensor,
+    v0: Tensor | None,
+    params: tuple[Tensor, Tensor, Tensor],
+    reset: str,
+    time_dim: int,
+    channel_dim: int,
+) -> None:
+    if x.dtype not in DTYPES:
+        raise TypeError(f"x has dtype {x.dtype}, expected one of {', '.join(map(str, DTYPES))}")
+    if reset not in get_args(Reset):
+        raise ValueError(f"reset={reset!r}, expected one of {', '.join(get_args(Reset))}")
+    if time_dim % x.ndim == channel_dim % x.ndim:
+        raise ValueError(f"time_dim and channel_dim both name axis {time_dim} of {tuple(x.shape)}")
+    channels = x.shape[channel_dim]
+    for name, p in zip(("decay", "gain", "v_th"), params, strict=True):
+        if p.ndim and p.shape != (channels,):
+            raise ValueError(
+                f"{name} has shape {tuple(p.shape)}, expected () or ({channels},): axis "
+                f"{channel_dim} of x {tuple(x.shape)} holds the channels"
+            )
+    step = tuple(n for axis, n in enumerate(x.shape) if axis != time_dim % x.ndim)
+    if v0 is not None and tuple(v0.shape) != step:
+        raise ValueError(f"v0 has shape {tuple(v0.shape)}, expected {step}: x without time")
