@@ -20,6 +20,8 @@ PLACES = {
     "neuron": "neuron@model.neuron={name}",
     "surrogate": "surrogate@model.neuron.surrogate={name}",
 }
+#: yamls that only make sense together with another choice
+TOGETHER = {"rule=s4nn": ("model=s4nn",)}
 #: a rehearsal: two batches a split, one epoch
 SHORT = (
     "trainer.max_epochs=1",
@@ -37,7 +39,8 @@ def overrides_of_every_yaml() -> Iterator[tuple[str, ...]]:
         if group in ("recipe", "hydra"):
             continue
         for name in options(group):
-            yield (PLACES.get(group, f"{group}={{name}}").format(name=name),)
+            chosen = PLACES.get(group, f"{group}={{name}}").format(name=name)
+            yield (chosen, *TOGETHER.get(chosen, ()))
     for recipe in options("recipe"):
         task, _, model = recipe.partition("-")
         yield (f"task={task}", f"model={model}")
