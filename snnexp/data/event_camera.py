@@ -133,16 +133,20 @@ def pan(picture: Any, dx: Any, dy: Any, height: int, width: int) -> Any:
     """
     tall, wide = picture.shape
     images = np.empty((dx.shape[0], height, width), np.float32)
+    column = np.empty(width + 1, np.int64)
     for m in range(dx.shape[0]):
+        # all pixels lie equally far from the picture's own, so that the weights are the image's
+        left, top = (wide - width) / 2 - dx[m], (tall - height) / 2 - dy[m]
+        x0, y0 = int(np.floor(left)), int(np.floor(top))
+        fx, fy = np.float32(left - x0), np.float32(top - y0)
+        for x in range(width + 1):
+            column[x] = min(max(x0 + x, 0), wide - 1)
         for y in range(height):
-            v = min(max(y + (tall - height) / 2 - dy[m], 0.0), tall - 1.001)
-            y0 = int(v)
-            fy = v - y0
+            upper = picture[min(max(y0 + y, 0), tall - 1)]
+            lower = picture[min(max(y0 + y + 1, 0), tall - 1)]
             for x in range(width):
-                u = min(max(x + (wide - width) / 2 - dx[m], 0.0), wide - 1.001)
-                x0 = int(u)
-                fx = u - x0
-                top = picture[y0, x0] * (1 - fx) + picture[y0, x0 + 1] * fx
-                low = picture[y0 + 1, x0] * (1 - fx) + picture[y0 + 1, x0 + 1] * fx
-                images[m, y, x] = top * (1 - fy) + low * fy
+                a, b = column[x], column[x + 1]
+                high = upper[a] + fx * (upper[b] - upper[a])
+                low = lower[a] + fx * (lower[b] - lower[a])
+                images[m, y, x] = high + fy * (low - high)
     return images

@@ -18,6 +18,8 @@ from scipy.ndimage import gaussian_filter
 Array = NDArray[np.float64]
 #: texels of a tile, and how many of them make a metre
 TILE, TEXELS = 64, 7.0
+#: what is closer than this to the camera, in metres, is not seen
+NEAREST = 0.05
 
 
 @dataclass(frozen=True)
@@ -53,21 +55,19 @@ def random_hall(rng: np.random.Generator, length: float) -> Hall:
 
 
 @njit(cache=True, nogil=True)
-def _enter(box, ox, oy, oz, dx, dy, dz):
-    """Return where a ray enters a box (infinity: it does not), and across which axis."""
+def _enter(box, origin, inverse):
+    """Return where a ray enters a box (infinity: it does not), and across which axis.
+
+    `inverse` is one over each component of the ray's direction.
+    """
     near, far, axis = -np.inf, np.inf, 0
     for a in range(3):
-        o = ox if a == 0 else (oy if a == 1 else oz)
-        d = dx if a == 0 else (dy if a == 1 else dz)
-        if abs(d) < 1e-12:
-            if o < box[a] or o > box[a + 3]:
-                return np.inf, 0
-            continue
-        one, two = (box[a] - o) / d, (box[a + 3] - o) / d
-        if min(one, two) > near:
-            near, axis = min(one, two), a
+        one, two = (box[a] - origin[a]) * inverse[a], (box[a + 3] - origin[a]) * inverse[a]
+        first = min(one, two)
+        if first > near:
+            near, axis = first, a
         far = min(far, max(one, two))
-    if near > far or near <= 0.05:
+    if near > far or near <= NEAREST:
         return np.inf, 0
     return near, axis
 
@@ -94,27 +94,30 @@ def cast(boxes: Any, tiles: Any, places: Any, turns: Any, rays: Any, sight: floa
     count, (height, width) = places.shape[0], rays.shape[:2]
     light = np.zeros((count, height, width), np.float32)
     depth = np.full((count, height, width), np.inf, np.float32)
+    direction, inverse = np.empty(3), np.empty(3)
     for m in range(count):
-        ox, oy, oz = places[m]
-        turn = turns[m]
+        origin, turn = places[m], turns[m]
+        seen = np.abs((boxes[:, 0] + boxes[:, 3]) / 2 - origin[0])
+        near_boxes = np.flatnonzero(seen - (boxes[:, 3] - boxes[:, 0]) / 2 < sight)
         for y in range(height):
             for x in range(width):
                 u, v = rays[y, x]
-                dx = turn[0, 0] * u + turn[0, 1] * v + turn[0, 2]
-                dy = turn[1, 0] * u + turn[1, 1] * v + turn[1, 2]
-                dz = turn[2, 0] * u + turn[2, 1] * v + turn[2, 2]
+                for a in range(3):
+                    along = turn[a, 0] * u + turn[a, 1] * v + turn[a, 2]
+                    direction[a] = along
+                    inverse[a] = 1 / along if abs(along) > 1e-12 else 1e12
                 nearest, hit, face = np.inf, -1, 0
-                for k in range(boxes.shape[0]):
-                    if boxes[k, 0] > ox + sight or boxes[k, 3] < ox - sight:
-                        continue
-                    t, axis = _enter(boxes[k], ox, oy, oz, dx, dy, dz)
+                for k in near_boxes:
+                    t, axis = _enter(boxes[k], origin, inverse)
                     if t < nearest:
-                        nearest, hit, face = t, k, axis
+                        nearest, hit, face = t, int(k), axis
                 if hit < 0:
                     continue
-                px, py, pz = ox + nearest * dx, oy + nearest * dy, oz + nearest * dz
-                a, b = (py, pz) if face == 0 else ((px, pz) if face == 1 else (px, py))
-                light[m, y, x] = _texel(tiles[hit], a, b) - 0.25 * face
+                px = origin[0] + nearest * direction[0]
+                py = origin[1] + nearest * direction[1]
+                pz = origin[2] + nearest * direction[2]
+                s, t = (py, pz) if face == 0 else ((px, pz) if face == 1 else (px, py))
+                light[m, y, x] = _texel(tiles[hit], s, t) - 0.25 * face
                 depth[m, y, x] = nearest
     return light, depth
 
