@@ -6,6 +6,7 @@ Letters: N packets, W windows.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,10 @@ from tasks.traffic.windows import WindowRule, Windows, cut
 Source = Literal["captures", "flowpic"]
 OnFault = Literal["error", "skip"]
 
+log = logging.getLogger(__name__)
+
 CAPTURE_SUFFIXES = (".pcap", ".pcapng", ".cap")
+DAMAGED = "captures damaged, read up to there"
 #: starting a process costs more than reading this much
 BYTES_A_PROCESS = 2**28
 #: what the cached windows depend on besides the file and the rule
@@ -126,6 +130,7 @@ def extract(
         elif bad_captures == "error":
             raise DataError(outcome)
         else:
+            log.warning("skipped: %s", outcome)
             notes["unreadable files skipped"] += 1
     return _join([(items[k], done[k]) for k in sorted(done)], notes)
 
@@ -167,7 +172,7 @@ def _read_capture(path: Path) -> Iterator[tuple[str, Flows, Mapping[str, int]]]:
         "packets": read.packets,
         "bytes on the wire": read.wire_bytes,
         "captures without packets": int(not read.packets),
-        "captures damaged, read up to there": int(read.damage is not None),
+        DAMAGED: int(read.damage is not None),
     }
     dropped = {f"packets dropped: {reason}": n for reason, n in read.dropped.items()}
     yield "", read.flows, {**counts, **dropped}
@@ -241,6 +246,8 @@ def _join(done: Sequence[tuple[Item, Path]], notes: Counter[str]) -> Extracted:
         sources += [source or item.name for source in facts["sources"]]
         labels += [item.label] * len(facts["names"])
         notes.update(facts["notes"])
+        if facts["notes"].get(DAMAGED):
+            log.warning("%s is damaged; the packets before the damage are used", item.file)
     shown: dict[str, int | float | str] = {k: v for k, v in sorted(notes.items()) if v}
     whole = _concatenate(parts)
     return Extracted(whole, np.array(labels, np.int64), tuple(names), tuple(sources), shown)
