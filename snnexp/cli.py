@@ -27,8 +27,6 @@ def main() -> None:
         format="%(message)s",
         handlers=[RichHandler(console=Console(stderr=True), show_path=False, show_time=False)],
     )
-    for chatty in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     # lightning 2.6 with torch 2.14: nothing a user could mend
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
     words = sys.argv[1:]
@@ -47,6 +45,9 @@ def _job(cfg: DictConfig) -> float:
     from snnexp.run import run
     from snnexp.training.callbacks import TrainingDivergedError
 
+    for chatty in ("lightning.pytorch", "lightning.fabric"):
+        # only now: importing Lightning sets these to INFO
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     runtime = HydraConfig.get()
     try:
         frozen = validate(with_name(cfg, dict(runtime.runtime.choices)))

@@ -6,9 +6,9 @@ Letters: B batch, T time, C channel, F feature (mel band, frequency bin), K clas
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn as nn
@@ -63,12 +63,13 @@ class ConvSNN(Model):
             )
         widths = [spec.step_shape[0], *channels]
         self.convs = nn.ModuleList(
-            nn.Conv2d(i, o, tuple(k), dilation=tuple(d), padding=_padding(k, d), bias=False)
+            nn.Conv2d(i, o, (k[0], k[1]), 1, _padding(k, d), (d[0], d[1]), bias=False)
             for (i, o), k, d in zip(pairwise(widths), kernels, dilations, strict=True)
         )
         self.neurons = nn.ModuleList(neuron(c, time_dim=2, channel_dim=1) for c in channels)
-        for conv, spiking in zip(self.convs, self.neurons, strict=True):
-            _initialise(conv, spiking, weight_std)
+        for conv, spiking in self._layers():
+            std = spiking.initial_weight_std(weight_std)
+            nn.init.normal_(conv.weight, 0.0, std / math.sqrt(conv.weight[0].numel()))
         features = spec.step_shape[1]
         for k, d in zip(kernels, dilations, strict=True):
             features += 2 * _padding(k, d)[1] - d[1] * (k[1] - 1)
@@ -80,13 +81,17 @@ class ConvSNN(Model):
             decay=readout_decay,
         )
 
+    def _layers(self) -> Iterator[tuple[nn.Conv2d, Neuron]]:
+        for conv, spiking in zip(self.convs, self.neurons, strict=True):
+            yield cast(nn.Conv2d, conv), cast(Neuron, spiking)
+
     def forward(self, x: Tensor) -> ModelOutput:
         """Map x [T, B, C, F] to scores [B, K]."""
         x_BCTF = x.permute(1, 2, 0, 3)
         if x_BCTF.device.type == "cpu":
             # oneDNN's dilated convolutions run more than twice as fast with channels last
             x_BCTF = x_BCTF.contiguous(memory_format=torch.channels_last)
-        for conv, spiking in zip(self.convs, self.neurons, strict=True):
+        for conv, spiking in self._layers():
             x_BCTF = spiking(conv(x_BCTF), weight=conv.weight).spikes
         scores, trace = self.readout(x_BCTF.permute(2, 0, 3, 1).flatten(2), trace=not self.training)
         return ModelOutput(scores, trace)
@@ -95,9 +100,3 @@ class ConvSNN(Model):
 def _padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, int]:
     time, feature = (math.ceil((k - 1) * d / 2) for k, d in zip(kernel, dilation, strict=True))
     return time, feature
-
-
-def _initialise(conv: nn.Module, neuron: nn.Module, normalised_std: float) -> None:
-    fan_in = conv.weight[0].numel()
-    std = neuron.initial_weight_std(normalised_std)
-    nn.init.normal_(conv.weight, 0.0, std / math.sqrt(fan_in))

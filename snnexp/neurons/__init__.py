@@ -1,0 +1,1 @@
+"""Spiking layers: parameters, initialisation, and the scan each calls."""

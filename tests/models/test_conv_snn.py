@@ -137,7 +137,7 @@ def test_state_does_not_outlive_a_forward():
     first = model(x).prediction
     model(torch.rand(50, 1, 3, 40))
     torch.testing.assert_close(model(x).prediction, first)
-    assert not [k for k in model.state_dict() if "v" == k.split(".")[-1]]
+    assert not [k for k in model.state_dict() if k.split(".")[-1] == "v"]
 
 
 def test_a_task_it_cannot_serve_is_refused():

@@ -136,7 +136,9 @@ def _lif_backward_fake(
     return (
         torch.empty_like(x),
         none if v0 is None else torch.empty_like(v0, dtype=decay.dtype),
-        *(torch.empty_like(p) if learned else none for p in (decay, gain, v_th)),
+        torch.empty_like(decay) if learned else none,
+        torch.empty_like(gain) if learned else none,
+        torch.empty_like(v_th) if learned else none,
     )
 
 
