@@ -1,6 +1,6 @@
 """Sample data for caltech: drawn faces and motorbikes in the folders of Caltech-101.
 
-96 pictures of each, JPEG, of several sizes. Faces come as in the real set, several in a row of one
+400 pictures of each, JPEG, of several sizes. Faces come as in the real set, several in a row of one
 person (same features, other ground, place and light), motorbikes one of a kind. Both stand light on
 dark or dark on light, so that no single pixel tells them apart.
 """
@@ -17,8 +17,8 @@ from snnexp.data.rendered import Plane, cloud, cover, finish, grid, paint
 
 SEED = 4
 FOLDER = "101_ObjectCategories"
-COUNT, SHOTS = 96, 6
-HEIGHTS = (150, 160, 180)
+COUNT, SHOTS = 400, 8
+HEIGHTS = (64, 72, 80)
 
 
 def ellipse(x: Plane, y: Plane, width: float, height: float) -> Plane:

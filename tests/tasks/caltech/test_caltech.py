@@ -39,12 +39,12 @@ def few(cache, tmp_path):
 
 
 def real(cache, folder, *words):
-    return make("caltech", cache, "data=real", f"data_dir={folder}", "task.n_train=8", *words)
+    return make("caltech", cache, "data=real", f"data_dir={folder}", "task.n_train=8", "task.n_test=null", *words)
 
 
 def test_the_sample_is_a_real_problem(cache):
     task = make("caltech", cache)
-    assert task.sizes() == {"train": 104, "val": 24, "test": 64}
+    assert task.sizes() == {"train": 320, "val": 80, "test": 396}
     assert task.spec.step_shape == (1, 40, 60)
     assert task.spec.classes == ("Faces", "Motorbikes")
     figures = task.baselines()
