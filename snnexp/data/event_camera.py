@@ -96,13 +96,14 @@ def _expose(images, times, log, now, ref, blind, theta_on, theta_off, refractory
         for y in range(images.shape[1]):
             for x in range(images.shape[2]):
                 old, new = before[y, x], images[m, y, x]
-                if old == new:
+                # most pixels cross nothing: decide that first, without a branch on the direction
+                if ref[y, x] - theta_off[y, x] < new < ref[y, x] + theta_on[y, x]:
                     continue
-                sign = 1 if new > old else -1
+                sign = 1 if new > ref[y, x] else -1
                 theta = theta_on[y, x] if sign > 0 else theta_off[y, x]
                 while sign * (new - ref[y, x]) >= theta:
                     level = ref[y, x] + sign * theta
-                    share = min(max((level - old) / (new - old), 0.0), 1.0)
+                    share = min(max((level - old) / (new - old), 0.0), 1.0) if new != old else 1.0
                     ref[y, x] = level
                     t = begin + np.int64(share * duration)
                     if t < blind[y, x]:
