@@ -50,7 +50,7 @@ def lif(
     _check(x, v0, (decay, gain, v_th), reset, time_dim, channel_dim)
     state = torch.float64 if x.dtype == torch.float64 else torch.float32
     x = x if is_dense(x) else x.contiguous()
-    decay, gain, v_th = (p.to(state) for p in (decay, gain, v_th))
+    decay, gain, v_th = decay.to(state), gain.to(state), v_th.to(state)
     v0 = None if v0 is None else v0.to(state)
     provider = resolve(backend, x.device)
     if provider == "reference":
@@ -109,6 +109,6 @@ def _check(
                 f"{name} has shape {tuple(p.shape)}, expected () or ({channels},): axis "
                 f"{channel_dim} of x {tuple(x.shape)} holds the channels"
             )
-    step = tuple(n for axis, n in enumerate(x.shape) if axis != time_dim % x.ndim)
-    if v0 is not None and tuple(v0.shape) != step:
-        raise ValueError(f"v0 has shape {tuple(v0.shape)}, expected {step}: x without time")
+    step = [n for axis, n in enumerate(x.shape) if axis != time_dim % x.ndim]
+    if v0 is not None and list(v0.shape) != step:
+        raise ValueError(f"v0 has shape {list(v0.shape)}, expected {step}: x without time")

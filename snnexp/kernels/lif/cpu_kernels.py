@@ -126,7 +126,7 @@ def _store(value, like):
     return lambda value, like: value
 
 
-@njit(**OPTIONS)
+@njit(forceinline=True, **OPTIONS)
 def exp32(x: Any) -> Any:
     """exp for float32 x <= 0, to about 1 ulp (Cephes' polynomial); unlike libm's it vectorises."""
     x = max(x, np.float32(-87.0))
@@ -153,7 +153,7 @@ def _exp(x):
     return lambda x: math.exp(x)
 
 
-@njit(**OPTIONS)
+@njit(forceinline=True, **OPTIONS)
 def slope(code: Any, u: Any, one: Any, constants: Any) -> Any:
     """Return the surrogate's g'(u), see `snnexp.kernels.slopes`."""
     a, b, c, d, e = constants
@@ -178,23 +178,45 @@ def slope(code: Any, u: Any, one: Any, constants: Any) -> Any:
 
 
 @njit(**OPTIONS)
-def pack(x: Any, start: int, rows: int, steps: int, inner: int, tile: Any) -> None:
-    """Copy rows x[r, t, i] from `start` on into the tile [t, r, i]."""
-    for r in range(rows):
-        for t in range(steps):
-            p, q = start + (r * steps + t) * inner, (t * rows + r) * inner
+def move(
+    source: Any,
+    p: int,
+    source_row: int,
+    source_step: int,
+    target: Any,
+    q: int,
+    target_row: int,
+    target_step: int,
+    rows: int,
+    steps: int,
+    inner: int,
+) -> None:
+    """Copy [rows, steps, inner] from source[p:] to target[q:], whose rows and steps lie apart as
+    given. The indices are unsigned, so that Numba does not test for one from the end.
+    """
+    for t in range(steps):
+        if inner < 4:
             for i in range(inner):
-                tile[q + i] = x[p + i]
+                for r in range(rows):
+                    a, b = p + t * source_step + i, q + t * target_step + i
+                    target[np.uintp(b + r * target_row)] = source[np.uintp(a + r * source_row)]
+        else:
+            for r in range(rows):
+                a, b = p + r * source_row + t * source_step, q + r * target_row + t * target_step
+                for i in range(inner):
+                    target[np.uintp(b + i)] = source[np.uintp(a + i)]
 
 
 @njit(**OPTIONS)
-def unpack(tile: Any, start: int, rows: int, steps: int, inner: int, x: Any) -> None:
-    """Copy the tile [t, r, i] to rows x[r, t, i] from `start` on."""
-    for r in range(rows):
-        for t in range(steps):
-            p, q = start + (r * steps + t) * inner, (t * rows + r) * inner
-            for i in range(inner):
-                x[p + i] = tile[q + i]
+def pack(x: Any, at: int, rows: int, steps: int, inner: int, tile: Any) -> None:
+    """Copy rows x[r, t, i] from `at` on into the tile [t, r, i]."""
+    move(x, at, steps * inner, inner, tile, 0, inner, rows * inner, rows, steps, inner)
+
+
+@njit(**OPTIONS)
+def unpack(tile: Any, at: int, rows: int, steps: int, inner: int, x: Any) -> None:
+    """Copy the tile [t, r, i] to rows x[r, t, i] from `at` on."""
+    move(tile, 0, inner, rows * inner, x, at, steps * inner, inner, rows, steps, inner)
 
 
 @njit(**OPTIONS)
@@ -303,7 +325,7 @@ def forward_kernel(stored: type, state: type, reset: str, by_channel: bool) -> A
             for t in range(steps):
                 p = at + t * stride
                 xs, ss = source[p : p + m], target[p : p + m]
-                for k in range(m):
+                for k in range(xs.size):
                     if by_channel:
                         d, g, th = ds[k], gs[k], ths[k]
                     h = v_reset + d * (vs[k] - v_reset) + g * load(xs[k])
@@ -379,7 +401,7 @@ def backward_kernel(
             for t in range(steps):
                 p = at + t * stride
                 xs, hs = source[p : p + m], scratch[t * m : t * m + m]
-                for k in range(m):
+                for k in range(xs.size):
                     if by_channel:
                         d, g, th = ds[k], gs[k], ths[k]
                     u = vs[k] - v_reset
@@ -399,7 +421,7 @@ def backward_kernel(
                 p = at + t * stride
                 xs, hs = source[p : p + m], scratch[t * m : t * m + m]
                 gss, gxs = given[p : p + m], target[p : p + m]
-                for k in range(m):
+                for k in range(gxs.size):
                     if by_channel:
                         d, g, th = ds[k], gs[k], ths[k]
                     h, gv = hs[k], gvs[k]

@@ -93,7 +93,7 @@ def lif_backward_op(
     if grad_spikes.stride() != x.stride():
         same = torch.empty_like(x)
         grad_spikes = same.copy_(grad_spikes)
-    grads: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = provider_module(provider).backward(
+    grad_x, grad_v0, *of_params = provider_module(provider).backward(
         grad_spikes,
         grad_v,
         x,
@@ -110,7 +110,9 @@ def lif_backward_op(
         channel_dim,
         learned,
     )
-    return grads
+    # an operator's outputs must not share memory: the providers cut these from one small array
+    grad_decay, grad_gain, grad_v_th = (g.clone() for g in of_params)
+    return grad_x, grad_v0.clone() if v0 is None else grad_v0, grad_decay, grad_gain, grad_v_th
 
 
 @lif_backward_op.register_fake
@@ -132,13 +134,12 @@ def _lif_backward_fake(
     learned: bool,
     provider: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    none = decay.new_empty(0)
     return (
         torch.empty_like(x),
-        none if v0 is None else torch.empty_like(v0, dtype=decay.dtype),
-        torch.empty_like(decay) if learned else none,
-        torch.empty_like(gain) if learned else none,
-        torch.empty_like(v_th) if learned else none,
+        decay.new_empty(0) if v0 is None else torch.empty_like(v0, dtype=decay.dtype),
+        torch.empty_like(decay) if learned else decay.new_empty(0),
+        torch.empty_like(gain) if learned else decay.new_empty(0),
+        torch.empty_like(v_th) if learned else decay.new_empty(0),
     )
 
 
