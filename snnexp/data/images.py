@@ -32,8 +32,8 @@ from snnexp.data.image_batch import Augment, ImageTransform, Normalise, draw, ta
 
 #: training images that the linear baseline sees at most; more change it little and cost minutes
 LINEAR_IMAGES = 10_000
-#: larger images are averaged over blocks to this side for the linear baseline, by channels
-LINEAR_SIDE = {1: 32, 3: 16}
+#: larger images are averaged over blocks to this side for the linear baseline; one channel, more
+LINEAR_SIDE, LINEAR_SIDE_COLOUR = 32, 16
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ def baselines(train: Images, test: Images) -> dict[str, float]:
 
     Of equally frequent classes (a balanced set) one is guessed at random: the mean of them.
     The classifier is multinomial logistic regression (L2, C = 0.01, at most 200 iterations) on
-    standardised pixels, averaged over blocks to at most 32 x 32 (colour: 16 x 16), of at most
-    10,000 training images.
+    standardised pixels, averaged over blocks to at most 32 x 32 (of several channels: 16 x 16), of
+    at most 10,000 training images.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -188,7 +188,7 @@ def baselines(train: Images, test: Images) -> dict[str, float]:
 
 def _flat(pixels: Tensor) -> NDArray[np.float32]:
     channels, height, width = pixels.shape[1:]
-    side = LINEAR_SIDE[channels]
+    side = LINEAR_SIDE if channels == 1 else LINEAR_SIDE_COLOUR
     size = (min(side, height), min(side, width))
     parts = [F.adaptive_avg_pool2d(x.float(), size).flatten(1) for x in pixels.split(1024)]
     return torch.cat(parts).numpy()
@@ -207,12 +207,17 @@ def draw_predictions(
     for axis in axes:
         axis.axis("off")
     for axis, k in zip(axes, order.tolist(), strict=False):
-        image = pixels[int(predictions.index[k])]
-        grey = len(image) == 1
-        shown = image[0] if grey else image.permute(1, 2, 0)
-        axis.imshow(shown.numpy(), cmap="gray" if grey else None, vmin=0, vmax=255)
+        shown = _viewable(pixels[int(predictions.index[k])])
+        axis.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=255)
         true, got = classes[int(predictions.target[k])], classes[int(guess[k])]
         title = true if true == got else f"{true}, taken for {got}"
         axis.set_title(title, fontsize=7, color="black" if true == got else "firebrick")
     figure.savefig(path, dpi=110)
     return path
+
+
+def _viewable(image: Tensor) -> Tensor:
+    """Turn [C, H, W] into grey [H, W] or colour [H, W, 3]; two channels are on and off contrast."""
+    if len(image) == 2:
+        return 128 + (image[0].int() - image[1].int()) // 2
+    return image[0] if len(image) == 1 else image.permute(1, 2, 0)

@@ -141,7 +141,8 @@ class Probe:
             elif isinstance(module, Neuron):
                 self.neurons[name] = module.channels if getattr(module, "lateral", False) else 0
                 self._handles.append(module.register_forward_hook(partial(self._fire, name)))
-            elif any(p.dim() > 1 for p in module.parameters(recurse=False)):
+            matrices = any(p.dim() > 1 for p in module.parameters(recurse=False))
+            if matrices and not isinstance(module, Weighted):
                 self.foreign.append(name)
 
     def _see(
@@ -239,7 +240,7 @@ class SynOps(Metric):
     def update(self, samples: int) -> None:
         """Count what the probe saw since the last update as the work of `samples` samples."""
         probe = self.probe
-        if not probe.seen:
+        if not probe.seen and (probe.layers or not probe.fired):
             raise RuntimeError(
                 "no layer was seen: set probe.recording = True before the forward; a Probe made "
                 "after torch.compile sees nothing"

@@ -24,7 +24,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from snnexp.report.atomic import replacing
 from snnexp.report.history import HISTORY, per_epoch, read_history
 from snnexp.report.record import Confusion, RecordError, Result, read_result
-from snnexp.report.units import quantity, unit
+from snnexp.report.units import baseline_figure, quantity, unit
 
 RASTER = "raster.npz"
 DPI = 160
@@ -98,9 +98,13 @@ def curves(history: pd.DataFrame, result: Result) -> Figure:
     left.set_ylabel("loss")
     scale = 100 if unit(f"test/{name}") == "%" else 1
     right.set_ylabel(f"{NAMES.get(name, name)}{', %' if scale == 100 else ''}")
-    for style, (baseline, value) in zip(
-        ("--", "-.", (0, (1, 1))), result.baselines.items(), strict=False
-    ):
+    levels = {
+        baseline: value
+        for baseline, value in result.baselines.items()
+        if baseline_figure(baseline, result.metrics.last, f"test/{name}") == f"test/{name}"
+    }
+    styles = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+    for (baseline, value), style in zip(levels.items(), styles, strict=False):
         label = f"{baseline}, test ({quantity(value, f'test/{name}')})"
         right.axhline(scale * value, color=GREY, linestyle=style, linewidth=1, label=label)
     if scale == 100:
@@ -218,12 +222,14 @@ def raster(file: Path, caption: str = "") -> Figure:
 
     `file` (npz) holds `input` [F, T]; for each layer, in order, `spikes_<label>` [n, T'], not zero
     where a neuron fired; `title`; `dt` in seconds, 0 where a step has no duration. T' may differ
-    from T by what padding adds. Of many layers some are shown, the first and the last among them.
+    from T by what padding adds. With `static` true, `input` is an image [H, W] without time. Of
+    many layers some are shown, the first and the last among them.
     """
     try:
         with file.open("rb") as stream, np.load(stream) as arrays:
             content = {key: arrays[key] for key in arrays.files}
         picture, title, dt = content["input"], str(content["title"]), float(content["dt"])
+        static = bool(content.get("static", False))
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise RecordError(f"{file}: not a raster file: {error}") from None
     spikes = {k.removeprefix("spikes_"): v for k, v in content.items() if k.startswith("spikes_")}
@@ -231,29 +237,40 @@ def raster(file: Path, caption: str = "") -> Figure:
     if len(shown) < len(spikes):
         title += f"; {len(shown)} of {len(spikes)} spiking layers"
     figure = Figure(figsize=(8, 2.2 + 1.35 * len(shown)), layout="constrained")
-    top, *below = figure.subplots(
-        1 + len(shown), 1, sharex=True, squeeze=False, height_ratios=[1.4] + [1] * len(shown)
+    panels = figure.subplots(
+        1 + len(shown), 1, squeeze=False, height_ratios=[1.4] + [1] * len(shown)
     )[:, 0]
-    step, label = _time_axis(dt, picture.shape[1])
-    low, high = np.percentile(picture, (1, 99.5))
-    top.imshow(
-        picture, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=max(high, low + 1e-9),
-        extent=(0, step * picture.shape[1], -0.5, len(picture) - 0.5), interpolation="nearest",
-    )  # fmt: skip
-    top.set_ylabel("input\nfeature")
-    top.set_title(f"{caption}: {title}".removeprefix(": "), fontsize=10)
-    top.spines[["top", "right"]].set_visible(False)
-    for axes, (name, fired) in zip(below, shown.items(), strict=True):
+    over_time = panels[1:] if static else panels
+    steps = [s.shape[1] for s in shown.values()] + ([] if static else [picture.shape[1]])
+    step, label = _time_axis(dt, max(steps))
+    _input(panels[0], picture, None if static else step)
+    panels[0].set_title(f"{caption}: {title}".removeprefix(": "), fontsize=10)
+    for axes, (name, fired) in zip(panels[1:], shown.items(), strict=True):
         _spikes(axes, fired, step)
         rate = 100 * np.count_nonzero(fired) / fired.size
         axes.set_title(f"{name.replace(' channel', ', channel')}: {rate:.1f} % of steps",
                        fontsize=8, loc="left", pad=2)  # fmt: skip
-        axes.set_ylabel("position")
-    figure.align_ylabels()
-    last = below[-1] if below else top
-    last.set_xlabel(label)
-    last.set_xlim(0, step * max([picture.shape[1], *(s.shape[1] for s in shown.values())]))
+        axes.set_ylabel("position" if " channel" in name else "neuron")
+    for axes in over_time:
+        axes.set_xlim(0, step * max(steps))
+        axes.tick_params(labelbottom=axes is panels[-1])
+    panels[-1].set_xlabel(label)
+    figure.align_ylabels(over_time)
     return figure
+
+
+def _input(axes: Axes, picture: np.ndarray, step: float | None) -> None:
+    """Draw features over time, a step `step` long; or, without `step`, an image as it is."""
+    low, high = np.percentile(picture, (1, 99.5))
+    style: dict[str, Any] = {"interpolation": "nearest", "vmin": low, "vmax": max(high, low + 1e-9)}
+    if step is None:
+        axes.imshow(picture, cmap="gray", **style)
+        axes.set_axis_off()
+        return
+    extent = (0, step * picture.shape[1], -0.5, len(picture) - 0.5)
+    axes.imshow(picture, origin="lower", aspect="auto", cmap="magma", extent=extent, **style)
+    axes.set_ylabel("input\nfeature")
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _some(spikes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snnexp.report.record import Operations, Result
-from snnexp.report.units import duration, figure_name, number, quantity, size
+from snnexp.report.units import baseline_figure, duration, figure_name, number, quantity, size
 
 
 def show(result: Result, console: Console) -> None:
@@ -64,7 +64,8 @@ def _metrics(result: Result) -> Table | None:
         cells = [quantity(f[key], key) if key in f else "" for f in columns.values()]
         table.add_row(escape(key.removeprefix("test/")), *cells)
     for name, value in result.baselines.items():
-        table.add_row(escape(name), quantity(value, metrics.monitor), style="dim")
+        key = baseline_figure(name, tested, metrics.monitor)
+        table.add_row(escape(name), quantity(value, key), style="dim")
     return table
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from snnexp.report.atomic import replacing
 from snnexp.report.collect import Row
 from snnexp.report.record import RecordError
-from snnexp.report.units import number, quantity, unit
+from snnexp.report.units import baseline_figure, number, quantity, unit
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NONE = "–"
@@ -139,12 +139,6 @@ def _real_cells(setting: Setting) -> list[str]:
 
 def _other_cells(setting: Setting) -> list[str]:
     head = setting.head
-    baselines = [row for row in setting.runs[-1] if row.of == "baseline" and row.value is not None]
-    trivial = ", ".join(
-        f"{row.metric} {quantity(row.value, head.main_metric)}"
-        for row in baselines
-        if row.value is not None
-    )
     data = f"{head.data}: {head.data_note}" if head.data_note else head.data
     return [
         head.name,
@@ -152,10 +146,25 @@ def _other_cells(setting: Setting) -> list[str]:
         head.main_metric,
         _epoch(head),
         spread(setting.values(head.main_of, head.main_metric), head.main_metric),
-        trivial or NONE,
+        _trivial(setting),
         _rate(setting),
         _commits(setting),
     ]
+
+
+def _trivial(setting: Setting) -> str:
+    """What trivial predictors reach in the figure shown, in the latest run."""
+    main = setting.head.main_metric
+    run = max(setting.runs, key=lambda run: run[0].started)
+    metrics = [row.metric for row in run if row.of in ("selected", "last")]
+    levels = [
+        f"{row.metric} {quantity(row.value, main)}"
+        for row in run
+        if row.of == "baseline"
+        and row.value is not None
+        and baseline_figure(row.metric, metrics, main) == main
+    ]
+    return ", ".join(levels) or NONE
 
 
 def _failed(row: Row) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-#: figures in [0, 1] that are read as percentages, by the second part of their key
+#: figures in [0, 1] that are read as percentages, by the second part of their key; so is every
+#: kind of accuracy (`balanced_acc`, `acc_ties_right`)
 SHARES = frozenset(
-    {"acc", "balanced_acc", "batch_mean_acc", "recall", "top5", "rate", "dead"}
+    {"recall", "sensitivity", "specificity", "precision", "top5", "rate", "dead"}
     | {"delta1", "delta2", "delta3", "1pa"}
 )
 
@@ -20,9 +22,19 @@ def figure_name(metric: str) -> str:
 def unit(metric: str) -> str:
     """Return the unit a figure is shown in: `%`, `cm` or nothing."""
     name = figure_name(metric)
-    if name in SHARES:
+    if name in SHARES or "acc" in name.split("_"):
         return "%"
     return "cm" if name.endswith("_cm") else ""
+
+
+def baseline_figure(name: str, metrics: Iterable[str], main: str) -> str:
+    """Return the metric key a trivial predictor's value belongs to.
+
+    It is `main`, unless the name ends in the name of another figure of the run: with `test/auc`
+    among `metrics`, `linear_auc` belongs to `test/auc`.
+    """
+    endings = [key for key in metrics if name.endswith(f"_{figure_name(key)}")]
+    return max(endings, key=len, default=main)
 
 
 def number(value: float, metric: str, signed: bool = False) -> str:

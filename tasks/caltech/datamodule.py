@@ -184,11 +184,11 @@ class CaltechTask(ImageTask):
         results = parallel(joblib.delayed(self._decode_one)(root / c / name) for c, name in files)
         decoded = list(track(results, "decoding caltech", total=len(files)))
         np.save(folder / "pixels.npy", np.stack([pixels for pixels, _ in decoded]))
-        wanted = "RGB" if self.colour == "rgb" else "L"
+        expected = {"RGB"} if self.colour == "rgb" else {"RGB", "L"}
         modes = [mode for _, mode in decoded]
         about = {
             "label": [self.classes.index(c) for c, _ in files],
-            "modes": {m: modes.count(m) for m in sorted(set(modes) - {wanted})},
+            "modes": {m: modes.count(m) for m in sorted(set(modes) - expected)},
         }
         (folder / "images.json").write_text(json.dumps(about))
 

@@ -288,18 +288,20 @@ def test_a_share_that_holds_out_nothing_or_all_is_refused():
 # --- baselines, pictures, rendered data -----------------------------------------------------------
 
 
-def test_baselines_know_chance_and_a_line():
-    pixels = torch.zeros(60, 1, 8, 8, dtype=torch.uint8)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_baselines_know_chance_and_a_line(channels):
+    pixels = torch.zeros(60, channels, 8, 8, dtype=torch.uint8)
     labels = torch.arange(60) % 3
-    pixels[torch.arange(60), 0, labels, 0] = 255
+    pixels[torch.arange(60), channels - 1, labels, 0] = 255
     images = Images(pixels, labels)
     assert baselines(images, images) == {"chance": pytest.approx(1 / 3), "linear": 1.0}
     more = Images(pixels, torch.where(labels == 2, 1, labels))
     assert baselines(more, more)["chance"] == pytest.approx(2 / 3)
 
 
-def test_mistakes_are_drawn_first(tmp_path):
-    pixels = torch.randint(0, 256, (30, 3, 8, 8), dtype=torch.uint8)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_mistakes_are_drawn_first(tmp_path, channels):
+    pixels = torch.randint(0, 256, (30, channels, 8, 8), dtype=torch.uint8)
     target = torch.zeros(30, dtype=torch.long)
     scores = torch.zeros(30, 2)
     scores[:, 0] = 1

@@ -173,6 +173,13 @@ def test_what_is_not_counted_is_named():
     assert list(figures["layers"]) == ["used"]
 
 
+def test_a_spiking_network_without_linear_or_convolution(time_first):
+    figures = measure(time_first.lif1, torch.ones(4, 2, 7), samples=2)
+    assert figures["layers"] == {}
+    assert figures["membrane_updates"] == 4 * 7
+    assert figures["energy_nj"] == 0
+
+
 def test_result_does_not_depend_on_who_saw_what():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv1d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(15, 4))

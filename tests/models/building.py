@@ -43,7 +43,7 @@ def depth(channels, height, width, steps=None):
 @cache
 def _config(model, overrides):
     # a task without recipes for these models, so that their own yaml speaks
-    cfg = compose_config(["task=traffic", f"model={model}", "backend=reference", *overrides])
+    cfg = compose_config(["task=traffic", f"model={model}", "backend=auto", *overrides])
     return OmegaConf.create(OmegaConf.to_container(cfg.model, resolve=True))
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from snnexp.report.__main__ import main
 from snnexp.report.show import compare, show
 from snnexp.report.table import BEGIN, END
-from snnexp.report.units import duration, number, quantity, size
+from snnexp.report.units import baseline_figure, duration, number, quantity, size
 from tests.report.conftest import PAPER, make_result
 
 
@@ -119,6 +119,10 @@ def test_report_stands_alone():
 def test_units():
     assert quantity(0.9449, "test/acc") == "94.5 %"
     assert quantity(0.5, "test/recall/yes") == "50.0 %"
+    assert quantity(0.5, "test/acc_ties_right") == "50.0 %"
+    assert baseline_figure(
+        "linear_balanced_acc", ["test/acc", "test/balanced_acc"], "test/acc"
+    ) == ("test/balanced_acc")
     assert quantity(0.12345, "test/loss") == "0.1235"
     assert number(-0.004, "val/rate/lif", signed=True) == "-0.4"
     assert quantity(float("nan"), "test/acc") == "nan %"

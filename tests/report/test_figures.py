@@ -53,6 +53,13 @@ def test_curves_say_when_the_test_set_selects():
     assert loss.lines[1].get_label() == "test (selects the epoch)"
 
 
+def test_curves_leave_out_baselines_of_other_figures():
+    result = make_result(baselines={"linear": 0.5, "linear_balanced_acc": 0.6, "linear_auc": 0.7})
+    result.metrics.last = {"test/acc": 0.9, "test/balanced_acc": 0.9, "test/auc": 0.9}
+    _, right = figures.curves(make_history(), result).axes
+    assert [line.get_label() for line in right.lines[3:]] == ["linear, test (50.0 %)"]
+
+
 def test_curves_of_a_single_epoch_and_of_another_figure():
     history = make_history(1).rename(columns={"val/acc": "val/mde_cm", "train/acc": "train/mde_cm"})
     metrics = {"select_on": "val", "monitor": "val/mde_cm"}
@@ -129,6 +136,17 @@ def test_raster_without_time_or_signal(tmp_path, change, label):
     figure = figures.raster(tmp_path / "raster.npz")
     figure.draw_without_rendering()
     assert figure.axes[-1].get_xlabel() == label
+
+
+def test_raster_below_an_image_without_time(tmp_path):
+    image = {"input": np.eye(28), "static": True, "dt": 0.0, "spikes_out": np.eye(10, 256)}
+    np.savez(tmp_path / "raster.npz", **(make_raster(layers=1) | image))
+    top, hidden, out = figures.raster(tmp_path / "raster.npz").axes
+    assert np.asarray(top.images[0].get_array()).shape == (28, 28)
+    assert top.get_xlim() == (-0.5, 27.5)
+    assert hidden.get_xlim() == out.get_xlim() == (0, 256)
+    assert hidden.get_ylabel() == "position"
+    assert out.get_ylabel() == "neuron"
 
 
 def test_raster_of_a_deep_network_shows_some_layers(tmp_path):

@@ -174,6 +174,14 @@ def test_failed_runs_are_listed_until_the_same_run_completes():
     assert "did not finish" not in results_table(rows(failed, redone))
 
 
+def test_trivial_predictors_of_another_figure_stand_elsewhere():
+    metrics = accuracy(0.9) | {"selected": {"test/acc": 0.9, "test/auc": 0.95}}
+    result = make_result(metrics=metrics, baselines={"linear": 0.5, "linear_auc": 0.7})
+    text = results_table(rows(result))
+    assert "| linear 50.0 % |" in text
+    assert "linear_auc" not in text
+
+
 def test_depth_is_shown_in_centimetres():
     metrics = {"select_on": "val", "monitor": "val/mde_cm", "selected": {"test/mde_cm": 16.5432}}
     result = make_result(metrics=metrics, baselines={"mean_depth": 60.0})

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from snnexp.kernels.backend import Backend
-from snnexp.kernels.layout import is_dense
 from snnexp.kernels.lateral import reference
+from snnexp.kernels.layout import is_dense
 from snnexp.kernels.lif import LIFOutput
 from snnexp.surrogates import Surrogate
 
