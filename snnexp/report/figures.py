@@ -136,7 +136,7 @@ def _epochs(axes: Axes) -> None:
 
 def rate_keys(history: pd.DataFrame, split: str = "val") -> list[str]:
     """Return the columns of the layers' firing rates, in order of execution."""
-    return [key for key in history if str(key).startswith(f"{split}/rate/")]
+    return [str(key) for key in history if str(key).startswith(f"{split}/rate/")]
 
 
 def rates(history: pd.DataFrame, dt: float | None, caption: str = "") -> Figure:
