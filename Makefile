@@ -44,8 +44,9 @@ reproduce-%: $(STAMP)  ## run a paper's experiment: make reproduce-pellegrini202
 table: $(STAMP)  ## rewrite the README's table from outputs/results.csv
 	$(BIN)/python -m snnexp.report table
 
-bench: $(STAMP)  ## time the kernels (peers: pip install -e ".[bench]" first)
-	$(BIN)/python -m scripts.bench_kernels
+bench: $(STAMP)  ## time the readers against their peers (pip install -e ".[bench]" first)
+	$(BIN)/python -m scripts.bench_events
+	$(BIN)/python -m scripts.bench_traffic
 
 clean:  ## remove caches and the environment; outputs and data stay
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .mypy_cache

@@ -41,6 +41,7 @@ def main() -> None:
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")
 def _job(cfg: DictConfig) -> float:
     from snnexp.data.base import DataError
+    from snnexp.kernels.backend import BackendError
     from snnexp.models.base import SpecError
     from snnexp.run import run
     from snnexp.training.callbacks import TrainingDivergedError
@@ -52,7 +53,7 @@ def _job(cfg: DictConfig) -> float:
     try:
         frozen = validate(with_name(cfg, dict(runtime.runtime.choices)))
         return run(frozen)
-    except (ConfigError, DataError, SpecError, TrainingDivergedError) as error:
+    except (ConfigError, DataError, SpecError, BackendError, TrainingDivergedError) as error:
         if runtime.mode == RunMode.MULTIRUN:
             raise
         _stop(error)

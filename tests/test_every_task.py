@@ -33,7 +33,7 @@ def test_a_yaml_names_a_task_and_passes_the_run_on(yaml):
 def test_a_task_has_a_yaml_a_readme_and_tests(task):
     assert task in YAMLS
     readme = (ROOT / "tasks" / task / "README.md").read_text()
-    for word in ("licen[cs]e", "layout|on disk", "split", "sample"):
+    for word in ("licen[cs]e", "layout|on disk|files|folder", "split", "sample"):
         assert re.search(word, readme, re.IGNORECASE), f"tasks/{task}/README.md says no {word}"
     assert list((ROOT / "tests" / "tasks" / task).glob("test_*.py"))
 

@@ -231,7 +231,7 @@ def _clip_whole(plain: dict[str, Any]) -> Iterator[str]:
 
 def _backend_runs(plain: dict[str, Any]) -> Iterator[str]:
     if plain["backend"] == "cpu" and plain["trainer"].get("accelerator") in ("gpu", "cuda"):
-        yield "backend: 'cpu' cannot serve trainer.accelerator=gpu; use backend=auto or triton"
+        yield "backend: 'cpu' cannot serve trainer.accelerator=gpu; use backend=auto"
     if plain["backend"] == "triton" and plain["trainer"].get("accelerator") == "cpu":
         yield "backend: 'triton' cannot serve trainer.accelerator=cpu; use backend=auto or cpu"
 

@@ -4,14 +4,12 @@
 |-------------|----------------------------------------|------------------------------------------|
 | `reference` | any device                             | plain torch loop, the specification      |
 | `cpu`       | CPU tensors                            | Numba, parallel over neurons             |
-| `triton`    | CUDA tensors; CPU with the interpreter | Triton, one program a block of neurons   |
-| `auto`      | any device                             | `cpu`, `triton`, elsewhere `reference`   |
+| `triton`    | nothing yet                            | refused by name until its kernels are in |
+| `auto`      | any device                             | `cpu` on the CPU, elsewhere `reference`  |
 """
 
 from __future__ import annotations
 
-import os
-from importlib.util import find_spec
 from typing import Literal, get_args
 
 import torch
@@ -29,7 +27,7 @@ def resolve(backend: Backend, device: torch.device) -> Provider:
     if backend not in get_args(Backend):
         raise BackendError(f"backend={backend!r}, expected one of {', '.join(get_args(Backend))}")
     if backend == "auto":
-        by_device: dict[str, Provider] = {"cpu": "cpu", "cuda": "triton"}
+        by_device: dict[str, Provider] = {"cpu": "cpu"}
         backend = by_device.get(device.type, "reference")
     if backend == "cpu" and device.type != "cpu":
         raise BackendError(
@@ -37,24 +35,8 @@ def resolve(backend: Backend, device: torch.device) -> Provider:
             f"use backend=auto or trainer.accelerator=cpu"
         )
     if backend == "triton":
-        _require_triton(device)
+        raise BackendError(
+            "backend=triton was asked for, but this version has no Triton kernels yet; use "
+            "backend=auto (Numba on the CPU, the plain torch loop elsewhere)"
+        )
     return backend
-
-
-def _require_triton(device: torch.device) -> None:
-    if find_spec("triton") is None:
-        raise BackendError(
-            "backend=triton needs the package triton, which comes with the CUDA builds of torch "
-            "for Linux; install such a torch or use backend=reference"
-        )
-    interpreted = os.environ.get("TRITON_INTERPRET", "0") == "1"
-    if device.type == "cpu" and not interpreted:
-        raise BackendError(
-            "backend=triton was asked for, but the tensors are on the CPU; move them to a CUDA "
-            "device, use backend=auto, or set TRITON_INTERPRET=1 before triton is imported to run "
-            "the kernels in Triton's (slow) interpreter"
-        )
-    if device.type not in ("cpu", "cuda"):
-        raise BackendError(
-            f"backend=triton runs on CUDA tensors, these are on {device}; use backend=auto"
-        )

@@ -56,7 +56,8 @@ def _metrics(result: Result) -> Table | None:
         columns["claimed"] = {paper.metric: paper.claimed}
     columns = {title: _without_firing(figures) for title, figures in columns.items()}
     keys = dict.fromkeys(key for figures in columns.values() for key in figures)
-    tested = [key for key in keys if key.startswith("test/")]
+    # figures of single classes stay in result.json: a summary fits a screen
+    tested = [key for key in keys if key.startswith("test/") and not _of_one_class(key)]
     if not tested:
         return None
     table = _table("test figure", *columns)
@@ -67,6 +68,10 @@ def _metrics(result: Result) -> Table | None:
         key = baseline_figure(name, tested, metrics.monitor)
         table.add_row(escape(name), quantity(value, key), style="dim")
     return table
+
+
+def _of_one_class(key: str) -> bool:
+    return "/recall/" in key or "_vs_all_" in key
 
 
 def _without_firing(figures: Mapping[str, float]) -> dict[str, float]:

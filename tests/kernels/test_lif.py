@@ -160,8 +160,7 @@ def test_integers_are_refused():
         arguments(torch.ones(2, 2, 2, dtype=torch.int64))
 
 
-def test_a_named_backend_never_falls_back(monkeypatch):
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+def test_a_named_backend_never_falls_back():
     with pytest.raises(BackendError, match="triton"):
         arguments(torch.rand(2, 2, 2), backend="triton")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from snnexp.kernels.backend import Backend
+from snnexp.kernels.backend import Backend, BackendError
 from snnexp.kernels.lateral import reference
 from snnexp.kernels.layout import is_dense
 from snnexp.kernels.lif import LIFOutput
@@ -27,6 +27,11 @@ def lateral(
     backend: Backend,
 ) -> LIFOutput:
     """Run a layer of neurons with lateral reset over the whole sequence x."""
+    if backend not in ("auto", "reference"):
+        raise BackendError(
+            f"backend={backend} was asked for, but the lateral reset runs as a plain torch loop "
+            "only; use backend=auto or reference, or neuron@model.neuron=s2lif"
+        )
     state = torch.float64 if x.dtype == torch.float64 else torch.float32
     out = reference.lateral(
         x if is_dense(x) else x.contiguous(),

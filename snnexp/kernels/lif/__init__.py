@@ -1,4 +1,4 @@
-"""The fused LIF scan: one function, three providers (`reference`, `cpu`, `triton`)."""
+"""The fused LIF scan: one function, two providers (`reference`, `cpu`)."""
 
 from __future__ import annotations
 
