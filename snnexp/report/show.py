@@ -122,6 +122,8 @@ def _operations(operations: Operations) -> Table:
 
 def _facts(result: Result) -> Table:
     table = Table.grid(padding=(0, 2))
+    table.add_column(max_width=30)
+    table.add_column(overflow="fold")
     data, env, cost = result.data, result.environment, result.cost
     facts: dict[str, str] = {}
     if data:
