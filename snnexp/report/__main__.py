@@ -88,7 +88,8 @@ def _collect(args: argparse.Namespace, console: Console) -> int:
 
 
 def _show(args: argparse.Namespace, console: Console) -> int:
-    show(read_result(args.run_folder), console)
+    path = args.run_folder
+    show(read_result(path), console, path if path.is_dir() else path.parent)
     return 0
 
 

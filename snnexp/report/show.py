@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -14,13 +15,16 @@ from snnexp.report.record import Operations, Result
 from snnexp.report.units import baseline_figure, duration, figure_name, number, quantity, size
 
 
-def show(result: Result, console: Console) -> None:
-    """Print what a person asks first of a run, in this order: outcome, activity, cost, origin."""
-    console.print(summary(result))
+def show(result: Result, console: Console, folder: Path | None = None) -> None:
+    """Print what a person asks first of a run: outcome, activity, cost, origin, in this order.
+
+    `folder` is where the run's files are. The last line says if these were not the benchmark's
+    data.
+    """
+    console.print(_summary(result, folder))
 
 
-def summary(result: Result) -> RenderableType:
-    """Return the closing summary of a run."""
+def _summary(result: Result, folder: Path | None) -> RenderableType:
     head = _headline(result)
     if result.error:
         head.append(f"\n{result.error.strip().splitlines()[-1]}", style="red")
@@ -29,7 +33,7 @@ def summary(result: Result) -> RenderableType:
         _metrics(result),
         _activity(result),
         _operations(result.operations) if result.operations else None,
-        _facts(result),
+        _facts(result, folder),
         _not_the_benchmark(result) if result.data and result.data.kind != "real" else None,
     ]
     spaced = (line for part in parts if part is not None for line in (part, Text()))
@@ -120,7 +124,7 @@ def _operations(operations: Operations) -> Table:
     return table
 
 
-def _facts(result: Result) -> Table:
+def _facts(result: Result, folder: Path | None) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(max_width=30)
     table.add_column(overflow="fold")
@@ -140,7 +144,7 @@ def _facts(result: Result) -> Table:
     if cost:
         facts["peak memory"] = size(cost.peak_memory_bytes)
     facts["machine"] = (
-        f"{env.gpu or env.cpu}, {env.threads} threads, backend {env.backend}, {env.precision}"
+        f"{env.gpu or env.cpu}, CPU threads: {env.threads}, backend {env.backend}, {env.precision}"
     )
     commit = result.code.commit
     facts["code"] = (
@@ -149,6 +153,8 @@ def _facts(result: Result) -> Table:
         else "not in a git repository"
     )
     facts["command"] = " ".join(result.command)
+    if folder is not None:
+        facts["folder"] = str(folder)
     for key, value in facts.items():
         table.add_row(Text(key, style="dim"), Text(value))
     return table

@@ -79,7 +79,10 @@ def test_commands_from_folder_to_readme(run_folder, tmp_path, monkeypatch, capsy
     assert main(["table"]) == 0
     assert main(["table", "--check"]) == 0
     assert "93.0 % (n = 1)" in readme.read_text()
+    capsys.readouterr()
     assert main(["show", str(run_folder)]) == 0
+    shown = "".join(capsys.readouterr().out.split())
+    assert str(run_folder) in shown
     assert main(["compare", str(run_folder), str(run_folder / "result.json")]) == 0
     capsys.readouterr()
     (run_folder / "result.json").write_text("{")
