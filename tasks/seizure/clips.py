@@ -5,6 +5,7 @@ Letters: C channels, T samples.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 from scipy.signal import resample_poly
 
 from snnexp.data.base import DataError
@@ -105,9 +106,15 @@ def read_clip(path: Path) -> Clip:
     the number of samples: a clip lasts one second. Raises DataError for anything else.
     """
     try:
+        # A damaged dimension would keep scipy busy with billions of empty structs.
+        for name, shape, _ in whosmat(path):
+            if math.prod(shape) > path.stat().st_size:
+                raise DataError(f"{path}: damaged: {name} of {shape} does not fit into the file")
         content = loadmat(path, squeeze_me=False)
     except NotImplementedError as error:
         raise DataError(f"{path}: MATLAB 7.3 file; save it again with save(..., '-v7')") from error
+    except DataError:
+        raise
     except Exception as error:  # scipy raises whatever damaged bytes lead it into
         raise DataError(f"{path}: not a readable .mat file ({error})") from error
     struct = path.stem[path.stem.rfind("_", 0, path.stem.rfind("_segment_")) + 1 :]

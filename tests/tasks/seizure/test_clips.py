@@ -75,6 +75,15 @@ def test_a_truncated_file_is_named(tmp_path, cut):
         read_clip(path)
 
 
+def test_a_damaged_dimension_is_named_at_once(tmp_path):
+    path = struct_file(tmp_path)
+    content = path.read_bytes()
+    ones = np.array([1, 1], np.int32).tobytes()
+    path.write_bytes(content.replace(ones, np.array([2**30, 1], np.int32).tobytes(), 1))
+    with pytest.raises(DataError, match=r"damaged: ictal_segment_7 of \(1073741824, 1\)"):
+        read_clip(path)
+
+
 def test_a_text_file_and_a_matlab_73_file_are_named(tmp_path):
     path = tmp_path / "Patient_3_ictal_segment_7.mat"
     path.write_text("no MATLAB here, but long enough for a header\n" * 20)
