@@ -78,7 +78,7 @@ def run(cfg: DictConfig) -> float:
         outcome.fill(result, module, task, history, device)
         result.figures = outcome.draw(result, module, task, trainer, folder.path)
     folder.release()
-    show(result, Console(highlight=False))
+    show(result, Console(highlight=False), folder.path)
     return result.metrics.selected[f"test/{figure}"]
 
 
