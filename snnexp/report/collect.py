@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from snnexp.report.atomic import replacing
-from snnexp.report.record import RESULT, RecordError, Result, read_result
+from snnexp.report.record import RESULT, Environment, RecordError, Result, read_result
 
 RESULTS_CSV = Path("outputs", "results.csv")
 RUNS = Path("outputs", "runs")
@@ -27,13 +28,15 @@ class Row(BaseModel):
     `of` says where the figure belongs: to the selected, the last or the best epoch, to a trivial
     predictor (`baseline`), or to what the network costs (`cost`: parameters, operations, energy,
     time). A run that ended without a figure has one row with `metric` empty. `main_metric` and
-    `main_of` name the figure that tables show.
+    `main_of` name the figure that tables show. `experiment`, `command`, `machine` and `versions`
+    are what a reader needs to repeat the run where its folder is not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     run: str
     name: str
+    experiment: str
     task: str
     model: str
     data: Literal["sample", "excerpt", "real"]
@@ -46,6 +49,9 @@ class Row(BaseModel):
     setting: str
     commit: str
     dirty: bool
+    command: str
+    machine: str
+    versions: str
     device: str
     backend: str
     precision: str
@@ -78,6 +84,7 @@ def rows_of(result: Result) -> list[Row]:
     common = {
         "run": result.id,
         "name": result.name,
+        "experiment": result.experiment or "",
         "task": result.task,
         "model": result.model,
         "data": data.kind if data else result.config.get("data", "sample"),
@@ -90,6 +97,9 @@ def rows_of(result: Result) -> list[Row]:
         "setting": result.setting_hash[:8],
         "commit": result.code.commit or "",
         "dirty": bool(result.code.dirty),
+        "command": shlex.join(result.command),
+        "machine": _machine(result.environment),
+        "versions": _versions(result.environment),
         "device": result.environment.gpu or result.environment.device,
         "backend": result.environment.backend,
         "precision": result.environment.precision,
@@ -110,6 +120,18 @@ def rows_of(result: Result) -> list[Row]:
         Row.model_validate(common | {"of": of, "metric": metric, "value": value})
         for of, metric, value in figures
     ]
+
+
+def _machine(environment: Environment) -> str:
+    """`2 x NVIDIA H100` or `AMD EPYC 7B13, 2 threads`."""
+    name = environment.gpu or f"{environment.cpu}, {environment.threads} threads"
+    return f"{environment.world_size} x {name}" if environment.world_size > 1 else name
+
+
+def _versions(environment: Environment) -> str:
+    """The versions of what computes; all others are in result.json."""
+    found = environment.versions
+    return ", ".join(f"{key} {found[key]}" for key in ("python", "torch", "numba") if key in found)
 
 
 def _test_key(monitor: str) -> str:
@@ -141,16 +163,27 @@ def read_rows(file: Path) -> list[Row]:
     try:
         with file.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
-            if reader.fieldnames is None or set(reader.fieldnames) != set(Row.model_fields):
-                raise RecordError(
-                    f"{file}: columns {reader.fieldnames}; expected {list(Row.model_fields)}. "
-                    "Collect anew with: python -m snnexp.report collect --all"
-                )
+            _check_columns(file, reader.fieldnames or [])
             return [_row(file, reader.line_num, fields) for fields in reader]
     except FileNotFoundError:
         raise RecordError(
             f"{file}: no such file; make it with: python -m snnexp.report collect --all"
         ) from None
+
+
+def _check_columns(file: Path, columns: Sequence[str]) -> None:
+    """Raise RecordError for the columns of an older or newer version of this code."""
+    missing = [name for name in Row.model_fields if name not in columns]
+    unknown = [name for name in columns if name not in Row.model_fields]
+    if not missing and not unknown:
+        return
+    what = [f"no column {', '.join(missing)}"] if missing else []
+    what += [f"unknown columns {', '.join(unknown)}"] if unknown else []
+    raise RecordError(
+        f"{file}: {'; '.join(what)}: written by another version of snnexp. It is left as it is; "
+        "read it with that version, or move it away and collect the run folders anew with: "
+        "python -m snnexp.report collect --all"
+    )
 
 
 def _row(file: Path, line: int, fields: dict[str, str]) -> Row:

@@ -48,6 +48,11 @@ def test_rows_hold_every_figure_once():
     assert found["cost", "wall_s"] == 180.5
     row = rows_of(result)[0]
     assert (row.claimed, row.protocol, row.main_metric) == (0.945, "authors", "test/acc")
+    assert row.command == "python -m snnexp task=speech"
+    assert row.machine == "Some CPU, 2 threads"
+    assert row.versions == "python 3.11.7, torch 2.9.0"
+    many = result.environment.model_copy(update={"gpu": "NVIDIA H100", "world_size": 2})
+    assert rows_of(make_result(environment=many))[0].machine == "2 x NVIDIA H100"
 
 
 def test_csv_round_trip_keeps_every_digit(tmp_path):
@@ -104,9 +109,26 @@ def test_a_csv_that_does_not_fit_is_refused_with_its_line(tmp_path):
     file.write_text("\n".join([*lines[:2], lines[2].replace("complete", "finished")]))
     with pytest.raises(RecordError, match="line 3: status"):
         read_rows(file)
-    file.write_text("a,b\n1,2\n")
-    with pytest.raises(RecordError, match="columns"):
-        read_rows(file)
+
+
+def test_a_csv_of_another_version_is_refused_and_left_alone(tmp_path):
+    file, folder = tmp_path / "results.csv", store(tmp_path / "runs", make_result())
+    collect([folder], file)
+    header, *lines = file.read_text().splitlines()
+    older = "\n".join([header.replace(",command,", ","), *lines])
+    newer = "\n".join([f"{header},colour", *(f"{line},red" for line in lines)])
+    for text, message in (
+        (older, "no column command: written by another version"),
+        (newer, "unknown columns colour"),
+        ("a,b\n1,2\n", "unknown columns a, b"),
+        ("", "no column run, name"),
+    ):
+        file.write_text(text)
+        with pytest.raises(RecordError, match=message):
+            read_rows(file)
+        with pytest.raises(RecordError, match="left as it is"):
+            collect([folder], file)
+        assert file.read_text() == text
 
 
 def test_claim_beside_mean_and_spread_of_seeds():
