@@ -1,0 +1,140 @@
+"""The rows of outputs/bench.csv: one schema for every benchmark, on CPU and GPU.
+
+| column                          | what it holds                                                     |
+|---------------------------------|-------------------------------------------------------------------|
+| `what`                          | what was timed, like `lif forward+backward`                       |
+| `n`, `t`, `dtype`               | neurons (or items of another kind), steps, type of the input      |
+| `provider`                      | who ran it: `cpu`, `triton`, `reference`, or a peer's name        |
+| `device`, `threads`             | model of the processor or GPU; threads of torch, empty on a GPU   |
+| `ms`                            | median of interleaved runs, milliseconds                          |
+| `ratio_to`, `ratio`             | another row's `provider`, and its ms / this ms: above 1 is faster |
+| `peak_bytes`                    | most memory held by tensors during a call, the inputs included    |
+| `gbps`                          | bytes that must be moved / time, in 10^9 bytes a second           |
+| `python`, `torch`, `peer`       | versions; `peer` is the package that `provider` comes from        |
+| `date`, `commit`, `dirty`       | day of the run, commit, whether files differ from it              |
+| `command`                       | what was typed                                                    |
+
+What is not known or does not apply is empty. Only torch is needed here, so that a benchmark runs
+where nothing else is installed.
+"""
+
+from __future__ import annotations
+
+import csv
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCH_CSV = ROOT / "outputs" / "bench.csv"
+#: written by runs and reports themselves: a change there is no change of the code
+NOT_CODE = (":(exclude)outputs", ":(exclude)README.md")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One timing; None where a figure is not known."""
+
+    what: str
+    n: int
+    t: int
+    dtype: str
+    provider: str
+    device: str
+    threads: int | None = None
+    ms: float
+    ratio_to: str | None = None
+    ratio: float | None = None
+    peak_bytes: int | None = None
+    gbps: float | None = None
+    python: str = field(default_factory=platform.python_version)
+    torch: str = torch.__version__
+    peer: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where and when the rows of one command were made."""
+
+    date: str
+    commit: str | None
+    dirty: bool | None
+    command: str
+
+
+COLUMNS = [f.name for f in (*fields(Row), *fields(Origin))]
+
+
+def origin(module: str, commit: str | None = None) -> Origin:
+    """Return the origin of what `python -m module` measures now.
+
+    `commit` speaks for a copy of the files without their git repository; where git answers, git is
+    believed.
+    """
+    found = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--", ".", *NOT_CODE) if found else None
+    return Origin(
+        date=date.today().isoformat(),
+        commit=found or commit,
+        dirty=None if changes is None else changes != "",
+        command=shlex.join(["python", "-m", module, *sys.argv[1:]]),
+    )
+
+
+def _git(*args: str) -> str | None:
+    """Return what git says of this code, or None where there is no git or no repository."""
+    try:
+        done = subprocess.run(
+            ["git", *args], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def version(package: str) -> str | None:
+    """Return `package` with its version, None where it is not installed."""
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """Return the model of this machine's processor."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def append(path: Path, rows: Iterable[Row], of: Origin) -> None:
+    """Append rows to a csv of this schema, which is made where there is none.
+
+    Raises ValueError for a file with other columns.
+    """
+    new = not path.is_file() or not path.stat().st_size
+    if not new:
+        with path.open(newline="", encoding="utf-8") as file:
+            given = next(csv.reader(file))
+        if given != COLUMNS:
+            raise ValueError(
+                f"{path} has the columns {', '.join(given)}, expected {', '.join(COLUMNS)}; "
+                "record to another file or move this one away"
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerows(asdict(row) | asdict(of) for row in rows)

@@ -1,0 +1,40 @@
+import csv
+
+import pytest
+
+from scripts.bench_record import COLUMNS, Origin, Row, append, origin
+
+ROW = Row(what="lif forward", n=4096, t=16, dtype="float32", provider="cpu", device="x", ms=0.5)
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_are_appended_below_one_header(tmp_path):
+    path = tmp_path / "deep" / "bench.csv"
+    of = Origin(date="2026-01-01", commit="abc", dirty=False, command="python -m x")
+    append(path, [ROW], of)
+    append(path, [ROW, ROW], of)
+    rows = read(path)
+    assert len(rows) == 3
+    assert list(rows[0]) == COLUMNS
+    assert rows[2]["ms"] == "0.5"
+    assert rows[2]["commit"] == "abc"
+    assert rows[2]["peak_bytes"] == ""
+
+
+def test_a_file_of_another_schema_is_left_alone(tmp_path):
+    path = tmp_path / "bench.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="has the columns a, b, expected what"):
+        append(path, [ROW], origin("scripts.x"))
+    assert path.read_text() == "a,b\n1,2\n"
+
+
+def test_a_commit_is_taken_on_trust_only_without_git(monkeypatch, tmp_path):
+    monkeypatch.setattr("scripts.bench_record.ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert origin("scripts.x", commit="abc").commit == "abc"
+    assert origin("scripts.x").dirty is None
