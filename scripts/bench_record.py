@@ -1,18 +1,18 @@
 """The rows of outputs/bench.csv: one schema for every benchmark, on CPU and GPU.
 
-| column                          | what it holds                                                     |
-|---------------------------------|-------------------------------------------------------------------|
-| `what`                          | what was timed, like `lif forward+backward`                       |
-| `n`, `t`, `dtype`               | neurons (or items of another kind), steps, type of the input      |
-| `provider`                      | who ran it: `cpu`, `triton`, `reference`, or a peer's name        |
-| `device`, `threads`             | model of the processor or GPU; threads of torch, empty on a GPU   |
-| `ms`                            | median of interleaved runs, milliseconds                          |
-| `ratio_to`, `ratio`             | another row's `provider`, and its ms / this ms: above 1 is faster |
-| `peak_bytes`                    | most memory held by tensors during a call, the inputs included    |
-| `gbps`                          | bytes that must be moved / time, in 10^9 bytes a second           |
-| `python`, `torch`, `peer`       | versions; `peer` is the package that `provider` comes from        |
-| `date`, `commit`, `dirty`       | day of the run, commit, whether files differ from it              |
-| `command`                       | what was typed                                                    |
+| column                    | what it holds                                                   |
+|---------------------------|-----------------------------------------------------------------|
+| `what`                    | what was timed, like `lif forward+backward`                     |
+| `n`, `t`, `dtype`         | neurons (or items of another kind), steps, type of the input    |
+| `provider`                | who ran it: `cpu`, `triton`, `reference`, or a peer's name      |
+| `device`, `threads`       | model of processor or GPU; threads of torch, empty on a GPU     |
+| `ms`                      | median of interleaved runs, milliseconds                        |
+| `ratio_to`, `ratio`       | another row's `provider`, and its ms / this ms: above 1: faster |
+| `peak_bytes`              | most memory held by tensors during a call, inputs included      |
+| `gbps`                    | bytes that must be moved / time, in 10^9 bytes a second         |
+| `python`, `torch`, `peer` | versions; `peer` is the package that `provider` comes from      |
+| `date`, `commit`, `dirty` | day of the run, commit, whether files differ from it            |
+| `command`                 | what was typed                                                  |
 
 What is not known or does not apply is empty. Only torch is needed here, so that a benchmark runs
 where nothing else is installed.
