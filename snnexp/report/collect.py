@@ -75,6 +75,12 @@ class Row(BaseModel):
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
 
+    @field_validator("command")
+    @classmethod
+    def _can_be_split(cls, command: str) -> str:
+        shlex.split(command)
+        return command
+
 
 def rows_of(result: Result) -> list[Row]:
     """Return the rows of one finished run."""

@@ -1,11 +1,13 @@
 import csv
 import math
+from pathlib import Path
 
 import pytest
 
 from snnexp.report.collect import Row, collect, read_rows, rows_of, run_files
 from snnexp.report.record import RecordError
-from snnexp.report.table import BEGIN, END, results_table, settings, write_table
+from snnexp.report.settings import settings, variation
+from snnexp.report.table import BEGIN, END, results_table, rewritten, write_table
 from tests.report.conftest import PAPER, make_result
 
 REAL = {"variant": "real", "source": "Speech Commands v0.02", "sizes": {"test": 100}}
@@ -106,9 +108,13 @@ def test_a_csv_that_does_not_fit_is_refused_with_its_line(tmp_path):
     store(tmp_path / "runs", make_result())
     collect(run_files(tmp_path / "runs"), file)
     lines = file.read_text().splitlines()
-    file.write_text("\n".join([*lines[:2], lines[2].replace("complete", "finished")]))
-    with pytest.raises(RecordError, match="line 3: status"):
-        read_rows(file)
+    for old, new, message in (
+        ("complete", "finished", "line 3: status"),
+        ("python -m snnexp", "python 'm snnexp", "line 3: command: .*quotation"),
+    ):
+        file.write_text("\n".join([*lines[:2], lines[2].replace(old, new)]))
+        with pytest.raises(RecordError, match=message):
+            read_rows(file)
 
 
 def test_a_csv_of_another_version_is_refused_and_left_alone(tmp_path):
@@ -173,10 +179,40 @@ def test_sample_and_excerpt_never_meet_a_claim():
     text = results_table(rows(sample, excerpt))
     assert "94.5" not in text
     assert "Claimed" not in text
-    assert "excerpt: 3,243 of 105,829 clips" in text
-    assert "| sample | test/acc |" in text
+    assert "| speech-conv_snn | 3,243 of 105,829 clips | test/acc |" in text
+    folded = text.split("<details>")[1].split("</details>")[0]
+    assert "On sample data" in folded
+    assert "1 setting<" in folded
+    assert "| speech-conv_snn | test/acc |" in folded
     assert "chance 12.5 %, linear 51.0 %" in text
     assert len(settings(rows(sample, excerpt))) == 2
+
+
+def test_protocols_of_one_experiment_stand_together_and_papers_too():
+    other = PAPER | {"key": "aaa2020", "title": "Another paper"}
+    strict = PAPER | {"protocol": "strict"}
+    names = {"p_b": PAPER, "p_a_strict": strict, "q": other, "p_a": PAPER, "p_b_strict": strict}
+    results = [make_result(name=name, paper=paper, data=REAL) for name, paper in names.items()]
+    lines = table_lines(results_table(rows(*results)))[2:]
+    order = [line.split(" | ")[1] for line in lines]
+    assert order == ["q", "p_a", "p_a_strict", "p_b", "p_b_strict"]
+
+
+def test_settings_of_one_name_are_told_apart_by_what_the_command_changes():
+    words = ["python", "-m", "snnexp", "-m", "experiment=x", "data=real", "seed=0,1"]
+    more = ["+model.tau=2", "trainer.max_epochs=3"]
+    plain, changed = (make_result(command=c, data=REAL) for c in (words, words + more))
+    assert variation(rows_of(plain)[0]) == ""
+    assert variation(rows_of(changed)[0]) == "+model.tau=2 trainer.max_epochs=3"
+    assert "| speech-conv_snn, +model.tau=2 trainer" in results_table(rows(changed))
+
+
+def test_the_readme_holds_the_table_of_the_results():
+    """`make table` was run after the last change of outputs/results.csv."""
+    root = Path(__file__).parents[2]
+    table = results_table(read_rows(root / "outputs" / "results.csv"))
+    readme = root / "README.md"
+    assert rewritten(readme, table) == readme.read_text(encoding="utf-8"), "run: make table"
 
 
 def test_each_seed_counts_once_by_its_latest_run():
