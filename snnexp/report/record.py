@@ -45,6 +45,7 @@ class Paper(_Part):
 
     `metric` is a metric key; `claimed`, `spread` and `tolerance` are in its unit. `selection` says
     which of a run's values is set beside the claim. `claimed` null: the paper gives no such value.
+    The tolerance is this repository's own: how far a reproduction may be off.
     """
 
     key: str
