@@ -110,7 +110,8 @@ class TaskReport:
     """Facts of the data for result.json and the closing summary.
 
     `notes` are counted, documented skips and conversions; `real_data` says how to get the real
-    data; `excerpt` says what part of the real data set was there, if not all of it.
+    data; `excerpt` says what part of the real data set was there, if not all of it. `fold` of
+    `folds` (from 0) is what was held out, where the protocol leaves each part out in turn.
     """
 
     variant: Literal["sample", "real"]
@@ -119,6 +120,8 @@ class TaskReport:
     notes: dict[str, int | float | str] = field(default_factory=dict)
     real_data: str = ""
     excerpt: str = ""
+    fold: int | None = None
+    folds: int | None = None
 
 
 class TaskDataModule(L.LightningDataModule):

@@ -29,7 +29,8 @@ class Row(BaseModel):
     predictor (`baseline`), or to what the network costs (`cost`: parameters, operations, energy,
     time). A run that ended without a figure has one row with `metric` empty. `main_metric` and
     `main_of` name the figure that tables show. `experiment`, `command`, `machine` and `versions`
-    are what a reader needs to repeat the run where its folder is not.
+    are what a reader needs to repeat the run where its folder is not. `fold` of `folds` is the part
+    a cross-validation held out; runs that differ in seed and fold only have one `setting`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +43,8 @@ class Row(BaseModel):
     data: Literal["sample", "excerpt", "real"]
     data_note: str
     seed: int
+    fold: int | None = None
+    folds: int | None = None
     status: Literal["complete", "failed", "interrupted"]
     error: str
     started: datetime
@@ -70,7 +73,9 @@ class Row(BaseModel):
     metric: str
     value: float | None
 
-    @field_validator("epochs", "claimed", "claimed_spread", "tolerance", "value", mode="before")
+    @field_validator(
+        "fold", "folds", "epochs", "claimed", "claimed_spread", "tolerance", "value", mode="before"
+    )
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
@@ -96,6 +101,8 @@ def rows_of(result: Result) -> list[Row]:
         "data": data.kind if data else result.config.get("data", "sample"),
         "data_note": data.excerpt if data else "",
         "seed": result.seed,
+        "fold": data.fold if data else None,
+        "folds": data.folds if data else None,
         "status": result.status,
         "error": error,
         "started": result.started,
@@ -178,8 +185,12 @@ def read_rows(file: Path) -> list[Row]:
 
 
 def _check_columns(file: Path, columns: Sequence[str]) -> None:
-    """Raise RecordError for the columns of an older or newer version of this code."""
-    missing = [name for name in Row.model_fields if name not in columns]
+    """Raise RecordError for the columns of an older or newer version of this code.
+
+    Columns with a default may be missing: a file from before them stays readable.
+    """
+    required = [name for name, field in Row.model_fields.items() if field.is_required()]
+    missing = [name for name in required if name not in columns]
     unknown = [name for name in columns if name not in Row.model_fields]
     if not missing and not unknown:
         return

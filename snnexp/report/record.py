@@ -145,7 +145,10 @@ class Confusion(_Part):
 
 
 class Data(_Part):
-    """What the data were. `excerpt` says what part of the real data set was there, if not all."""
+    """What the data were. `excerpt` says what part of the real data set was there, if not all.
+
+    `fold` of `folds`, from 0: what a cross-validation held out; None where the split has no folds.
+    """
 
     variant: Literal["sample", "real"]
     source: str
@@ -153,6 +156,8 @@ class Data(_Part):
     notes: dict[str, int | float | str] = {}
     excerpt: str = ""
     real_data: str = ""
+    fold: int | None = None
+    folds: int | None = None
 
     @property
     def kind(self) -> Literal["sample", "excerpt", "real"]:

@@ -22,7 +22,7 @@ from tasks.seizure import features as features_module
 from tasks.seizure import neural_mass, sample, scene, store, summary, windows
 from tasks.seizure.baselines import baselines
 from tasks.seizure.features import Spectrogram
-from tasks.seizure.protocols import Protocol, Ranges, groups_of, split_rows, thin
+from tasks.seizure.protocols import Protocol, Ranges, count_folds, groups_of, split_rows, thin
 from tasks.seizure.sources import Judged, Source, plain
 from tasks.seizure.store import RowDataset
 
@@ -186,6 +186,11 @@ class SeizureTask(TaskDataModule):
                 notes[f"{split}: {name}"] = int((self.table.label[rows] == k).sum())
         shared = overlap(groups_of(self.table, self.split))
         notes["seizures, recordings or segments in more than one split"] = len(shared)
+        folds = count_folds(self.protocol, self.table, self.n_folds)
+        if folds is not None:
+            notes["fold"] = f"{self.fold} of 0-{folds - 1}, {self.protocol}"
+        if self.data == "real" and self.source.caution:
+            notes["caution"] = self.source.caution
         title = self.source.title
         return TaskReport(
             variant=self.data,
@@ -193,6 +198,8 @@ class SeizureTask(TaskDataModule):
             sizes={split: len(rows) for split, rows in self.split.items()},
             notes=notes,
             real_data=f"data=real data_dir=<folder>, with {self.source.real_data}",
+            fold=None if folds is None else self.fold,
+            folds=folds,
         )
 
     def baselines(self) -> dict[str, float]:

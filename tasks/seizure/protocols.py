@@ -63,6 +63,18 @@ def split_rows(
     return rows
 
 
+def count_folds(protocol: Protocol, table: WindowTable, n_folds: int) -> int | None:
+    """Return how many folds a protocol has; None for those without."""
+    match protocol:
+        case "leave_one_seizure_out":
+            return len(_groups(table, table.eventful))
+        case "leave_one_patient_out":
+            return len(np.unique(table.patient))
+        case "kfold":
+            return n_folds
+    return None
+
+
 def groups_of(table: WindowTable, rows: Rows) -> dict[Split, list[str]]:
     """Return the groups each split draws from."""
     return {split: np.unique(table.group[rows[split]]).tolist() for split in _SPLITS}

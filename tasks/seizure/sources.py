@@ -53,7 +53,10 @@ class Judged:
 
 
 class Source(ABC):
-    """One kind of EEG files. `positive` is the class that means seizure."""
+    """One kind of EEG files. `positive` is the class that means seizure.
+
+    `caution` is what a reader of a run's summary has to know of the real data.
+    """
 
     name: ClassVar[str]
     item: ClassVar[str]
@@ -62,6 +65,7 @@ class Source(ABC):
     readers: ClassVar[tuple[ModuleType, ...]]
     classes: tuple[str, ...] = ("interictal", "ictal")
     positive: int = 1
+    caution: ClassVar[str] = ""
     sample: SampleWriter
 
     @abstractmethod
@@ -292,6 +296,7 @@ class SegmentSource(Source):
     title = "the Bonn EEG sets A-E"
     real_data = bonn.REAL_DATA
     readers = (bonn,)
+    caution = "subjects are unknown: segments of one person lie in training and test"
 
     def __init__(
         self, *, problem: Literal["e_vs_rest", "five_sets"], windows: int, sample: SegmentSample

@@ -69,11 +69,15 @@ def test_hash_sees_everything_else(path, value):
     assert config_hash(changed(path, value)) != config_hash(CONFIG)
 
 
-def test_hash_of_a_setting_ignores_the_seed_only():
+def test_hash_of_a_setting_ignores_seed_and_fold_only():
     first, second = CONFIG, changed("seed", 7)
     assert config_hash(first, ignore_seed=True) == config_hash(second, ignore_seed=True)
-    other = changed("model.alpha", 5.0)
-    assert config_hash(first, ignore_seed=True) != config_hash(other, ignore_seed=True)
+    folds = [changed("task.fold", k) for k in (0, 1)]
+    assert config_hash(folds[0]) != config_hash(folds[1])
+    assert config_hash(folds[0], ignore_seed=True) == config_hash(folds[1], ignore_seed=True)
+    for path in ("model.alpha", "model.fold", "task.n_folds"):
+        other = changed(path, 5)
+        assert config_hash(first, ignore_seed=True) != config_hash(other, ignore_seed=True)
 
 
 def test_hash_refuses_what_is_not_plain(tmp_path):

@@ -137,6 +137,17 @@ def test_a_csv_of_another_version_is_refused_and_left_alone(tmp_path):
         assert file.read_text() == text
 
 
+def test_a_csv_from_before_the_folds_is_read(tmp_path):
+    file, folder = tmp_path / "results.csv", store(tmp_path / "runs", make_result())
+    collect([folder], file)
+    now = read_rows(file)
+    header, *lines = file.read_text().splitlines()
+    assert ",0,,,complete," in lines[0]
+    older = [line.replace(",0,,,complete,", ",0,complete,") for line in lines]
+    file.write_text("\n".join([header.replace(",fold,folds,", ","), *older]))
+    assert read_rows(file) == now
+
+
 def test_claim_beside_mean_and_spread_of_seeds():
     results = [
         make_result(seed=s, name="speech", paper=PAPER, data=REAL, metrics=accuracy(value))

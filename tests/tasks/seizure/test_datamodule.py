@@ -70,6 +70,25 @@ def test_the_report_counts_every_window(make, kind):
     assert report.notes["seizures, recordings or segments in more than one split"] == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "protocol", "fold", "folds"),
+    [
+        ("clips", "seizures", None, None),
+        ("clips", "leave_one_seizure_out", 4, 9),
+        ("recordings", "leave_one_seizure_out", 2, 8),
+        ("clips", "leave_one_patient_out", 1, 3),
+        ("segments", "kfold", 2, 4),
+    ],
+)
+def test_the_report_names_the_fold_where_there_are_folds(make, kind, protocol, fold, folds):
+    task = ready(make, SOURCES[kind][0](), protocol=protocol, fold=fold or 0, n_folds=4)
+    report = task.report()
+    assert (report.fold, report.folds) == (fold, folds)
+    assert ("fold" in report.notes) == (folds is not None)
+    if folds is not None:
+        assert report.notes["fold"] == f"{fold} of 0-{folds - 1}, {protocol}"
+
+
 @pytest.mark.parametrize("kind", SOURCES)
 def test_metrics_and_figures_of_a_perfect_detector(make, kind, tmp_path):
     source, protocol = SOURCES[kind]

@@ -5,7 +5,7 @@ import pytest
 
 from snnexp.data.base import DataError
 from snnexp.data.splits import overlap
-from tasks.seizure.protocols import groups_of, split_rows, thin
+from tasks.seizure.protocols import count_folds, groups_of, split_rows, thin
 from tasks.seizure.windows import WindowTable
 
 SOLTANI = {
@@ -53,6 +53,22 @@ def test_splits_are_disjoint_by_seizure_and_hold_both_classes(protocol, folds):
         together = np.sort(np.concatenate(list(rows.values())))
         assert np.array_equal(together, np.arange(len(TABLE)))
         assert all(len(np.unique(TABLE.label[r])) == 2 for r in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("protocol", "folds"),
+    [("leave_one_seizure_out", 12), ("leave_one_patient_out", 3), ("kfold", 7)],
+)
+def test_there_are_as_many_folds_as_are_counted(protocol, folds):
+    assert count_folds(protocol, TABLE, 7) == folds
+    split(protocol, fold=folds - 1, n_folds=7)
+    with pytest.raises(DataError, match=f"fold={folds}: there are {folds}"):
+        split(protocol, fold=folds, n_folds=7)
+
+
+@pytest.mark.parametrize("protocol", ["seizures", "ranges"])
+def test_a_single_split_has_no_folds(protocol):
+    assert count_folds(protocol, TABLE, 7) is None
 
 
 def test_splitting_by_seizure_serves_every_patient_and_the_seed():
