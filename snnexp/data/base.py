@@ -110,8 +110,9 @@ class TaskReport:
     """Facts of the data for result.json and the closing summary.
 
     `notes` are counted, documented skips and conversions; `real_data` says how to get the real
-    data; `excerpt` says what part of the real data set was there, if not all of it. `fold` of
-    `folds` (from 0) is what was held out, where the protocol leaves each part out in turn.
+    data; `excerpt` says what part of the real data set was there, if not all of it; `caution` what
+    a reader of any figure has to know. `fold` of `folds` (from 0) is what was held out, where the
+    protocol leaves each part out in turn.
     """
 
     variant: Literal["sample", "real"]
@@ -120,6 +121,7 @@ class TaskReport:
     notes: dict[str, int | float | str] = field(default_factory=dict)
     real_data: str = ""
     excerpt: str = ""
+    caution: str = ""
     fold: int | None = None
     folds: int | None = None
 

@@ -99,7 +99,7 @@ def rows_of(result: Result) -> list[Row]:
         "task": result.task,
         "model": result.model,
         "data": data.kind if data else result.config.get("data", "sample"),
-        "data_note": data.excerpt if data else "",
+        "data_note": "; ".join(filter(None, (data.excerpt, data.caution))) if data else "",
         "seed": result.seed,
         "fold": data.fold if data else None,
         "folds": data.folds if data else None,

@@ -147,7 +147,8 @@ class Confusion(_Part):
 class Data(_Part):
     """What the data were. `excerpt` says what part of the real data set was there, if not all.
 
-    `fold` of `folds`, from 0: what a cross-validation held out; None where the split has no folds.
+    `caution` stands beside the figures in tables. `fold` of `folds`, from 0: what a
+    cross-validation held out; None where the split has no folds.
     """
 
     variant: Literal["sample", "real"]
@@ -155,6 +156,7 @@ class Data(_Part):
     sizes: dict[str, int]
     notes: dict[str, int | float | str] = {}
     excerpt: str = ""
+    caution: str = ""
     real_data: str = ""
     fold: int | None = None
     folds: int | None = None

@@ -13,17 +13,18 @@ from snnexp.report.units import baseline_figure, number, quantity, unit
 NONE = "–"
 #: keys of a command that choose what is run, where and how shown: all others vary the setting
 NO_VARIATION = frozenset(
-    {"experiment", "task", "model", "data", "seed", "data_dir", "cache_dir", "output_dir", "name",
-     "resume", "logger", "num_workers", "task.num_workers", "callbacks.progress.style", "trainer"}
+    {"experiment", "task", "model", "data", "seed", "task.fold", "data_dir", "cache_dir",
+     "output_dir", "name", "resume", "logger", "num_workers", "task.num_workers",
+     "callbacks.progress.style", "trainer"}
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Setting:
-    """All runs of one setting (a config without its seed), on one kind of data.
+    """All runs of one setting (a config without its seed and fold), on one kind of data.
 
-    `runs` are the rows of the latest complete run of each seed; `failed` is one row of each run
-    that ended otherwise and was not completed later.
+    `runs` are the rows of the latest complete run of each seed and fold; `failed` is one row of
+    each run that ended otherwise and was not completed later.
     """
 
     runs: tuple[tuple[Row, ...], ...]
@@ -36,7 +37,7 @@ class Setting:
         return max(rows, key=lambda row: row.started)
 
     def values(self, of: str, metric: str) -> list[float]:
-        """Return one figure of every run that has it, in order of seeds."""
+        """Return one figure of every run that has it, in order of seeds and folds."""
         return [
             row.value
             for run in self.runs
@@ -68,17 +69,22 @@ def settings(rows: Iterable[Row]) -> list[Setting]:
 
 
 def _setting(runs: list[list[Row]]) -> Setting:
-    latest: dict[int, list[Row]] = {}
+    latest: dict[tuple[int, int], list[Row]] = {}
     for run in sorted(runs, key=lambda run: run[0].started):
         if run[0].status == "complete":
-            latest[run[0].seed] = run
+            latest[_part(run[0])] = run
     failed = tuple(
         run[0]
         for run in runs
         if run[0].status != "complete"
-        and not (run[0].seed in latest and latest[run[0].seed][0].started > run[0].started)
+        and not (_part(run[0]) in latest and latest[_part(run[0])][0].started > run[0].started)
     )
-    return Setting(tuple(tuple(latest[seed]) for seed in sorted(latest)), failed)
+    return Setting(tuple(tuple(latest[part]) for part in sorted(latest)), failed)
+
+
+def _part(row: Row) -> tuple[int, int]:
+    """What tells runs of one setting apart: the seed and, in a cross-validation, the fold."""
+    return row.seed, -1 if row.fold is None else row.fold
 
 
 def _order(setting: Setting) -> tuple[str | bool, ...]:
@@ -96,31 +102,36 @@ def variation(row: Row) -> str:
     return " ".join(word for word in words if word.lstrip("+").split("=")[0] not in NO_VARIATION)
 
 
-def spread(values: Sequence[float], metric: str) -> str:
-    """Return `94.5 ± 0.3 % (n = 3)`: mean, sample standard deviation, number of seeds."""
+def spread(values: Sequence[float], metric: str, counted: str = "") -> str:
+    """Return `94.5 ± 0.3 % (n = 3)`: mean, sample standard deviation, number of runs.
+
+    `counted` says more of the number, as in `(n = 10, folds 10 of 10)`.
+    """
     if not values:
         return NONE
     mean = number(statistics.fmean(values), metric)
     deviation = f" ± {number(statistics.stdev(values), metric)}" if len(values) > 1 else ""
-    return f"{mean}{deviation} {unit(metric)}".rstrip() + f" (n = {len(values)})"
+    return f"{mean}{deviation} {unit(metric)}".rstrip() + f" (n = {len(values)}{counted})"
 
 
 def measured(setting: Setting) -> str:
-    """Return the setting's figure with its spread."""
-    return spread(setting.main, setting.head.main_metric)
+    """Return the setting's figure with its spread, and how many folds it is the mean of."""
+    held_out = {run[0].fold for run in setting.runs} - {None}
+    counted = f", folds {len(held_out)} of {setting.head.folds}" if held_out else ""
+    return spread(setting.main, setting.head.main_metric, counted)
 
 
 def trivial(setting: Setting) -> str:
-    """What trivial predictors reach in the figure shown, in the latest run."""
+    """What trivial predictors reach in the figure shown, on average over the runs."""
     main = setting.head.main_metric
-    run = max(setting.runs, key=lambda run: run[0].started)
-    metrics = [row.metric for row in run if row.of in ("selected", "last")]
+    rows = [row for run in setting.runs for row in run]
+    metrics = {row.metric for row in rows if row.of in ("selected", "last")}
+    names = dict.fromkeys(row.metric for row in rows if row.of == "baseline")
     levels = [
-        f"{row.metric} {quantity(row.value, main)}"
-        for row in run
-        if row.of == "baseline"
-        and row.value is not None
-        and baseline_figure(row.metric, metrics, main) == main
+        f"{name} {quantity(statistics.fmean(values), main)}"
+        for name in names
+        if (values := setting.values("baseline", name))
+        and baseline_figure(name, metrics, main) == main
     ]
     return ", ".join(levels) or NONE
 

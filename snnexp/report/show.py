@@ -134,6 +134,8 @@ def _facts(result: Result, folder: Path | None) -> Table:
         sizes = ", ".join(f"{n:,} {split}" for split, n in data.sizes.items())
         facts["data"] = f"{data.variant}: {data.source} ({sizes})"
         facts |= {f"  {key}": str(value) for key, value in data.notes.items()}
+        if data.caution:
+            facts["  caution"] = data.caution
     if result.size:
         facts["network"] = (
             f"{result.size.parameters:,} parameters, {size(result.size.footprint_bytes)}"

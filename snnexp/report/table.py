@@ -29,23 +29,29 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 def results_table(rows: Iterable[Row]) -> str:
     """Return the markdown between the README's markers.
 
-    Runs on a paper's data stand beside its claim; runs on sample data or on an excerpt stand in
-    tables of their own, with trivial predictors instead of a claim. Failed runs come last. What
-    says nothing about a paper is folded.
+    Runs on a paper's data stand beside its claim; other runs on real data, on an excerpt or on
+    sample data stand in tables of their own, with trivial predictors instead of a claim. Failed
+    runs come last. What says nothing about a paper is folded.
     """
     everything = settings(rows)
     finished = [s for s in everything if s.runs]
     parts = ["_Made by `make table` from outputs/results.csv; do not edit._"]
-    if real := [s for s in finished if s.head.data == "real"]:
+    real = [s for s in finished if s.head.data == "real"]
+    if papers := [s for s in real if s.head.paper]:
         parts += [
             "**On the papers' data**; a strict protocol stands below its authors':",
-            _table(_REAL, [_real_cells(s) for s in real]),
+            _table(_PAPER, [_paper_cells(s) for s in papers]),
+        ]
+    if others := [s for s in real if not s.head.paper]:
+        parts += [
+            "**On real data, without a paper's claim**:",
+            _table(_REAL, [_noted_cells(s) for s in others]),
         ]
     if excerpt := [s for s in finished if s.head.data == "excerpt"]:
         parts += [
             "**On an excerpt of the real data** (not the benchmark, not to be compared with a "
             "paper's number):",
-            _table(_EXCERPT, [_excerpt_cells(s) for s in excerpt]),
+            _table(_EXCERPT, [_noted_cells(s) for s in excerpt]),
         ]
     if sample := [s for s in finished if s.head.data == "sample"]:
         parts += _folded(
@@ -62,7 +68,8 @@ def results_table(rows: Iterable[Row]) -> str:
         parts += ["No runs collected yet."]
     elif finished:
         parts += [
-            "Mean ± standard deviation over n seeds. Figures belong to the epoch chosen on the "
+            "Mean ± standard deviation over n runs, which differ in their seed or in the fold of a "
+            "cross-validation. Figures belong to the epoch chosen on the "
             "validation set unless the column Epoch says otherwise. A commit with + had "
             "uncommitted changes."
         ]
@@ -77,19 +84,20 @@ def _count(things: Sequence[object], name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
-_REAL = (
+_PAPER = (
     "Paper", "Run", "Protocol", "Metric", "Epoch", "Claimed", "Measured", "Within tolerance",
     "Firing rate", "Commit",
 )  # fmt: skip
 _SAMPLE = ("Run", "Metric", "Epoch", "Measured", "Trivial", "Firing rate", "Commit")
 _EXCERPT = ("Run", "Excerpt", *_SAMPLE[1:])
+_REAL = ("Run", "Caution", *_SAMPLE[1:])
 _FAILED = ("Run", "Data", "Seed", "Status", "Why", "Commit")
 
 
-def _real_cells(setting: Setting) -> list[str]:
+def _paper_cells(setting: Setting) -> list[str]:
     head = setting.head
     return [
-        f"{head.title}, {head.table}" if head.paper else NONE,
+        f"{head.title}, {head.table}",
         _run(head),
         head.protocol or NONE,
         head.main_metric,
@@ -115,9 +123,9 @@ def _sample_cells(setting: Setting) -> list[str]:
     ]
 
 
-def _excerpt_cells(setting: Setting) -> list[str]:
+def _noted_cells(setting: Setting) -> list[str]:
     name, *rest = _sample_cells(setting)
-    return [name, setting.head.data_note, *rest]
+    return [name, setting.head.data_note or NONE, *rest]
 
 
 def _run(head: Row) -> str:

@@ -189,8 +189,6 @@ class SeizureTask(TaskDataModule):
         folds = count_folds(self.protocol, self.table, self.n_folds)
         if folds is not None:
             notes["fold"] = f"{self.fold} of 0-{folds - 1}, {self.protocol}"
-        if self.data == "real" and self.source.caution:
-            notes["caution"] = self.source.caution
         title = self.source.title
         return TaskReport(
             variant=self.data,
@@ -198,6 +196,7 @@ class SeizureTask(TaskDataModule):
             sizes={split: len(rows) for split, rows in self.split.items()},
             notes=notes,
             real_data=f"data=real data_dir=<folder>, with {self.source.real_data}",
+            caution=self.source.caution if self.data == "real" else "",
             fold=None if folds is None else self.fold,
             folds=folds,
         )

@@ -55,7 +55,7 @@ class Judged:
 class Source(ABC):
     """One kind of EEG files. `positive` is the class that means seizure.
 
-    `caution` is what a reader of a run's summary has to know of the real data.
+    `caution` is what a reader of any figure on the real data has to know.
     """
 
     name: ClassVar[str]

@@ -233,6 +233,32 @@ def test_each_seed_counts_once_by_its_latest_run():
     assert setting.values("selected", "test/acc") == [0.7]
 
 
+def test_folds_of_one_setting_are_averaged_with_their_baselines():
+    config = {"seed": 0, "data_dir": "data", "task": {"n_folds": 3, "batch_size": 8}}
+    caution = "subjects are unknown"
+
+    def fold(k, value, linear, seed=0):
+        return make_result(
+            id=f"f{k}s{seed}",
+            seed=seed,
+            config=config | {"seed": seed, "task": config["task"] | {"fold": k}},
+            data=REAL | {"fold": k, "folds": 3, "caution": caution},
+            metrics=accuracy(value),
+            baselines={"linear": linear},
+            command=["python", "-m", "snnexp", "task=t", f"task.fold={k}"],
+        )
+
+    two = [fold(0, 0.9, 0.5), fold(2, 0.8, 0.6)]
+    text = results_table(rows(*two))
+    assert "**On real data, without a paper's claim**" in text
+    assert (
+        f"| speech-conv_snn | {caution} | test/acc | chosen on val "
+        "| 85.0 ± 7.1 % (n = 2, folds 2 of 3) | linear 55.0 % |"
+    ) in text
+    again = results_table(rows(*two, fold(2, 0.7, 0.6, seed=1)))
+    assert "80.0 ± 10.0 % (n = 3, folds 2 of 3)" in again
+
+
 def test_failed_runs_are_listed_until_the_same_run_completes():
     error = "Traceback (most recent call last):\n  File x\nRuntimeError: loss | is <NaN>"
     failed = make_result(seed=4, status="failed", error=error, metrics=accuracy(0, selected={}))
@@ -265,7 +291,7 @@ def test_readme_is_rewritten_between_its_markers_only(tmp_path):
     text = readme.read_text()
     assert text.startswith(f"# Title\n\n{BEGIN}\n")
     assert text.endswith(f"\n{END}\n\nrest\n")
-    assert "old" not in text
+    assert "\nold\n" not in text
     assert not write_table(readme, rows(make_result()))
     assert write_table(readme, [])
     assert "No runs collected yet." in readme.read_text()
