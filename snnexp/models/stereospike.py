@@ -21,8 +21,6 @@ from snnexp.models.base import Model, ModelOutput
 from snnexp.models.layers import NeuronFactory
 
 LEVELS = (4, 3, 2, 1)
-#: channels behind `bottom` and the four encoder layers
-WIDTHS = (32, 64, 128, 256, 512)
 
 
 class Conv(nn.Module):
@@ -147,7 +145,7 @@ def _resize(x: Tensor, size: tuple[int, int], kernel: int) -> Tensor:
 class DepthUNet(Model):
     """Encoder, residual bottleneck, decoder with additive skips, summed depth heads.
 
-        e_0 = unit(x),  e_l = unit(e_{l-1}) with stride 2, l = 1..4       32, 64, ..., 512 channels
+        e_0 = unit(x),  e_l = unit(e_{l-1}) with stride 2, l = 1..4       widths[l] channels
         y_5: two blocks a + unit(unit(a)) of e_4                                            (1)
         y_l = unit(nearest(y_{l+1}, size of e_{l-1})) + e_{l-1},  l = 4..1                  (2)
         depth_l = depth_{l+1} + head_l(y_l),  depth_5 = 0                                   (3)
@@ -157,7 +155,8 @@ class DepthUNet(Model):
 
     `unit(conv, channels)` makes a convolution and what follows it. With `encoder_bias` the
     convolutions in front of the decoder have biases; those of the decoder never do. Without `skips`
-    (2) has no e_{l-1}. `heads` are the levels with a head; 1 must be one of them.
+    (2) has no e_{l-1}. `heads` are the levels with a head; 1 must be one of them. `widths` are 32,
+    64, 128, 256, 512 in the paper.
     Input [B, C, H, W] of one step; maps [B, 1, H, W].
     """
 
@@ -168,6 +167,7 @@ class DepthUNet(Model):
         spec: TaskSpec,
         unit: Callable[[Conv, int], nn.Module],
         *,
+        widths: Sequence[int],
         kernel: int,
         residual_kernel: int,
         head_kernel: int,
@@ -182,7 +182,7 @@ class DepthUNet(Model):
             spec.kind == "depth" and spec.n_steps in (None, 1) and len(spec.step_shape) == 3,
             "dense depth from one step of frames (C, H, W)",
         )
-        _check(heads, kernel=kernel, residual_kernel=residual_kernel, head_kernel=head_kernel)
+        _check(widths, heads, kernel=kernel, residual_kernel=residual_kernel, head_kernel=head_kernel)
         self.skips, self.kernel = skips, kernel
 
         def build(
@@ -195,20 +195,20 @@ class DepthUNet(Model):
             )
             return unit(conv, outputs)
 
-        deepest = WIDTHS[-1]
-        self.bottom = build(spec.step_shape[0], WIDTHS[0], kernel)
-        self.encoder = nn.ModuleList(build(i, o, kernel, 2) for i, o in pairwise(WIDTHS))
+        deepest = widths[-1]
+        self.bottom = build(spec.step_shape[0], widths[0], kernel)
+        self.encoder = nn.ModuleList(build(i, o, kernel, 2) for i, o in pairwise(widths))
         self.bottleneck = nn.ModuleList(
             nn.Sequential(*(build(deepest, deepest, residual_kernel) for _ in range(2)))
             for _ in range(2)
         )
         self.decoder = nn.ModuleList(
-            build(i, o, kernel, pad=False) for i, o in pairwise(WIDTHS[::-1])
+            build(i, o, kernel, pad=False) for i, o in pairwise(widths[::-1])
         )
         self.heads = nn.ModuleDict()
         for level in sorted(heads, reverse=True):
             conv = Conv(
-                WIDTHS[level - 1], 1, head_kernel, padding=0, separable=separable, bias=True
+                widths[level - 1], 1, head_kernel, padding=0, separable=separable, bias=True
             )
             self.heads[str(level)] = DepthHead(conv, head_kernel, head_scale)
 
@@ -234,7 +234,12 @@ class DepthUNet(Model):
         return ModelOutput(tuple(depths))
 
 
-def _check(heads: Sequence[int], **kernels: int) -> None:
+def _check(widths: Sequence[int], heads: Sequence[int], **kernels: int) -> None:
+    if len(widths) != 5 or min(widths) < 1:
+        raise ValueError(
+            f"model.widths={list(widths)}: expected the channels of five levels, full resolution "
+            "first"
+        )
     if 1 not in heads or not set(heads) <= set(LEVELS) or len(set(heads)) != len(heads):
         raise ValueError(
             f"model.heads={list(heads)}: expected different levels out of 4, 3, 2, 1 with 1, the "
@@ -264,6 +269,7 @@ class StereoSpike(DepthUNet):
         spec: TaskSpec,
         *,
         neuron: NeuronFactory,
+        widths: Sequence[int],
         kernel: int,
         residual_kernel: int,
         head_kernel: int,
@@ -275,6 +281,7 @@ class StereoSpike(DepthUNet):
         super().__init__(
             spec,
             partial(SpikeUnit, neuron=neuron, scale=scale),
+            widths=widths,
             kernel=kernel,
             residual_kernel=residual_kernel,
             head_kernel=head_kernel,
@@ -298,6 +305,7 @@ class StereoSpikeANN(DepthUNet):
         spec: TaskSpec,
         *,
         activation: nn.Module,
+        widths: Sequence[int],
         kernel: int,
         residual_kernel: int,
         head_kernel: int,
@@ -308,6 +316,7 @@ class StereoSpikeANN(DepthUNet):
         super().__init__(
             spec,
             partial(AnalogueUnit, activation=activation),
+            widths=widths,
             kernel=kernel,
             residual_kernel=residual_kernel,
             head_kernel=head_kernel,

@@ -158,6 +158,19 @@ def test_heads_are_levels(heads):
         build("stereospike", TINY, f"model.heads={heads}")
 
 
+def test_widths_are_the_channels_of_the_five_levels():
+    model = build("stereospike", TINY, "model.widths=[2,3,4,5,6]")
+    assert [u.conv.mix.out_channels for u in (model.bottom, *model.encoder)] == [2, 3, 4, 5, 6]
+    assert [u.conv.mix.out_channels for u in model.decoder] == [5, 4, 3, 2]
+    check_gradients(model, events(2, 4, 20, 27))
+
+
+@pytest.mark.parametrize("widths", ["[8,16,32,64]", "[8,16,32,64,0]"])
+def test_widths_are_five_and_positive(widths):
+    with pytest.raises(ValueError, match=r"model\.widths"):
+        build("stereospike", TINY, f"model.widths={widths}")
+
+
 def test_kernels_are_odd():
     with pytest.raises(ValueError, match=r"model\.kernel=4"):
         build("stereospike", TINY, "model.kernel=4")
