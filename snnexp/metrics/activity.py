@@ -7,7 +7,7 @@ Letters: T time, B batch, N neurons of one sample (any number of axes), n positi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -221,13 +221,22 @@ class Activity(Metric):
         }
 
 
-def activity_scalars(activity: Mapping[str, Any], split: str) -> dict[str, float]:
+def activity_scalars(
+    activity: Mapping[str, Any], split: str, parts: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
     """Return the metric keys of `Activity.compute()`, for the log.
 
     `<split>/rate` and `<split>/dead` over all neurons, `<split>/rate/<layer>` and
-    `<split>/dead/<layer>` of each layer, all as shares.
+    `<split>/dead/<layer>` of each layer, all as shares. Of each of `parts`, which names modules
+    that belong together, `<split>/rate/<part>` is the mean over the neurons of all layers in them.
     """
     scalars = {f"{split}/{key}": activity["total"][key] for key in ("rate", "dead")}
     for name, figures in activity["layers"].items():
         scalars |= {f"{split}/{key}/{name}": figures[key] for key in ("rate", "dead")}
+    for part, modules in parts.items():
+        of_part = [f for name, f in activity["layers"].items() if name.split(".")[0] in modules]
+        if of_part:
+            neurons = sum(f["neurons"] for f in of_part)
+            rate = sum(f["rate"] * f["neurons"] for f in of_part) / neurons
+            scalars[f"{split}/rate/{part}"] = rate
     return scalars

@@ -5,7 +5,8 @@ Letters: B batch, T time, K classes.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import torch.nn as nn
 from torch import Tensor
@@ -36,6 +37,8 @@ class Model(nn.Module):
 
     #: model yamls that serve the same kind of input, named in the error of `require`
     alternatives: str = ""
+    #: parts of the network whose firing rate is told beside that of each layer: their modules
+    parts: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     def __init__(self, spec: TaskSpec) -> None:
         super().__init__()

@@ -161,6 +161,7 @@ class DepthUNet(Model):
     """
 
     alternatives = "plif_net, seven_b_net or sew_resnet18 for classification"
+    parts = {"encoder": ("bottom", "encoder"), "decoder": ("decoder",)}
 
     def __init__(
         self,

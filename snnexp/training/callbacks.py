@@ -188,7 +188,7 @@ class RunCheckpoint(Checkpoint):
 
 
 class DeadNeuronWarning(Checkpoint):
-    """Warn once a layer when more than `share` of its neurons never fired in an epoch."""
+    """Warn once of each layer of which more than `share` never fired in an epoch."""
 
     def __init__(self, *, share: float) -> None:
         self.share = share
@@ -197,19 +197,22 @@ class DeadNeuronWarning(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Read the dead shares that the module logged."""
         prefix = "train/dead/"
-        for key, value in trainer.callback_metrics.items():
-            layer = key.removeprefix(prefix)
-            if not key.startswith(prefix) or layer in self.warned or value <= self.share:
-                continue
-            self.warned.add(layer)
+        shares = {
+            key.removeprefix(prefix): float(value)
+            for key, value in trainer.callback_metrics.items()
+            if key.startswith(prefix)
+        }
+        silent = {k: v for k, v in shares.items() if v > self.share and k not in self.warned}
+        self.warned.update(silent)
+        if silent:
             log.warning(
-                "%.0f %% of the neurons of %s never fired in epoch %d. If they stay silent, try a "
-                "larger weight initialisation (model.weight_std), a lower threshold "
-                "(model.neuron.v_th), a wider surrogate (model.neuron.surrogate.alpha), or a "
-                "smaller price on spikes (loss.activity.weight).",
-                100 * float(value),
-                layer,
-                trainer.current_epoch,
+                "neurons that never fired in epoch %d: %s. If they stay silent, try a larger "
+                "weight initialisation (model.weight_std, where the model has it; model.scale of "
+                "stereospike), a lower threshold (model.neuron.v_th), a wider surrogate "
+                "(model.neuron.surrogate.alpha), or a smaller price on spikes "
+                "(loss.activity.weight).",
+                trainer.current_epoch + 1,
+                ", ".join(f"{100 * v:.0f} % of {k}" for k, v in silent.items()),
             )
 
 

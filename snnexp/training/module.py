@@ -178,7 +178,7 @@ class SNNModule(L.LightningModule):
         scalars = dict(figures.compute())
         fired = activity.compute() if activity.layers else None
         if fired is not None:
-            scalars |= activity_scalars(fired, split)
+            scalars |= activity_scalars(fired, split, self.model.parts)
         shown = {f"{split}/acc", f"{split}/rate", f"{split}/mde_cm"}
         for key, value in scalars.items():
             # computed over all processes already: nothing is left to reduce

@@ -21,7 +21,7 @@ from snnexp.data.event_camera import EventCamera, pan
 from snnexp.data.events import Events, Sensor
 
 SEED = 3
-PER_CLASS = 100
+PER_CLASS = 200
 SENSOR = Sensor(128, 128)
 SIDE = 160  # of the picture before the camera
 FINE = 2  # pixels of a drawing in a pixel of the picture

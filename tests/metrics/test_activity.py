@@ -197,12 +197,26 @@ def test_log_keys(time_first):
     time_first(batches([2])[0])
     activity.update(tape)
     figures = activity.compute()
-    scalars = activity_scalars(figures, "val")
+    scalars = activity_scalars(figures, "val", {})
     assert set(scalars) == {
         "val/rate", "val/dead", "val/rate/lif1", "val/rate/lif2", "val/dead/lif1", "val/dead/lif2",
     }  # fmt: skip
     assert scalars["val/rate/lif2"] == figures["layers"]["lif2"]["rate"]
     assert scalars["val/dead"] == figures["total"]["dead"]
+
+
+def test_a_part_weighs_its_layers_by_their_neurons():
+    layers = {
+        "bottom.neuron": {"rate": 0.5, "dead": 0.0, "neurons": 30},
+        "encoder.0.neuron": {"rate": 0.1, "dead": 0.0, "neurons": 10},
+        "decoder.0.neuron": {"rate": 0.3, "dead": 0.0, "neurons": 7},
+    }
+    activity = {"total": {"rate": 0.4, "dead": 0.0}, "layers": layers}
+    parts = {"encoder": ("bottom", "encoder"), "decoder": ("decoder",), "none": ("encode",)}
+    scalars = activity_scalars(activity, "test", parts)
+    assert scalars["test/rate/encoder"] == pytest.approx((0.5 * 30 + 0.1 * 10) / 40)
+    assert scalars["test/rate/decoder"] == 0.3
+    assert "test/rate/none" not in scalars
 
 
 def test_errors_name_the_cause(time_first):
