@@ -228,7 +228,8 @@ def activity_scalars(
 
     `<split>/rate` and `<split>/dead` over all neurons, `<split>/rate/<layer>` and
     `<split>/dead/<layer>` of each layer, all as shares. Of each of `parts`, which names modules
-    that belong together, `<split>/rate/<part>` is the mean over the neurons of all layers in them.
+    that belong together, `<split>/part_rate/<part>` is the mean over the neurons of all layers in
+    them.
     """
     scalars = {f"{split}/{key}": activity["total"][key] for key in ("rate", "dead")}
     for name, figures in activity["layers"].items():
@@ -238,5 +239,5 @@ def activity_scalars(
         if of_part:
             neurons = sum(f["neurons"] for f in of_part)
             rate = sum(f["rate"] * f["neurons"] for f in of_part) / neurons
-            scalars[f"{split}/rate/{part}"] = rate
+            scalars[f"{split}/part_rate/{part}"] = rate
     return scalars

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn as nn
@@ -161,7 +161,7 @@ class DepthUNet(Model):
     """
 
     alternatives = "plif_net, seven_b_net or sew_resnet18 for classification"
-    parts = {"encoder": ("bottom", "encoder"), "decoder": ("decoder",)}
+    parts: ClassVar = {"encoder": ("bottom", "encoder"), "decoder": ("decoder",)}
 
     def __init__(
         self,
@@ -183,7 +183,9 @@ class DepthUNet(Model):
             spec.kind == "depth" and spec.n_steps in (None, 1) and len(spec.step_shape) == 3,
             "dense depth from one step of frames (C, H, W)",
         )
-        _check(widths, heads, kernel=kernel, residual_kernel=residual_kernel, head_kernel=head_kernel)
+        _check(
+            widths, heads, kernel=kernel, residual_kernel=residual_kernel, head_kernel=head_kernel
+        )
         self.skips, self.kernel = skips, kernel
 
         def build(

@@ -222,8 +222,9 @@ def raster(file: Path, caption: str = "") -> Figure:
 
     `file` (npz) holds `input` [F, T]; for each layer, in order, `spikes_<label>` [n, T'], not zero
     where a neuron fired; `title`; `dt` in seconds, 0 where a step has no duration. T' may differ
-    from T by what padding adds. With `static` true, `input` is an image [H, W] without time. Of
-    many layers some are shown, the first and the last among them.
+    from T by what padding adds. With `static` true, `input` is an image [H, W] without time; where
+    all spikes are then of a single step, [h, w, 1], they are drawn as maps beside it. Of many
+    layers some are shown, the first and the last among them.
     """
     try:
         with file.open("rb") as stream, np.load(stream) as arrays:
@@ -236,6 +237,9 @@ def raster(file: Path, caption: str = "") -> Figure:
     shown = _some(spikes)
     if len(shown) < len(spikes):
         title += f"; {len(shown)} of {len(spikes)} spiking layers"
+    title = f"{caption}: {title}".removeprefix(": ")
+    if static and all(s.ndim == 3 for s in shown.values()):
+        return _spike_maps(picture, shown, title)
     figure = Figure(figsize=(8, 2.2 + 1.35 * len(shown)), layout="constrained")
     panels = figure.subplots(
         1 + len(shown), 1, squeeze=False, height_ratios=[1.4] + [1] * len(shown)
@@ -244,7 +248,7 @@ def raster(file: Path, caption: str = "") -> Figure:
     steps = [s.shape[1] for s in shown.values()] + ([] if static else [picture.shape[1]])
     step, label = _time_axis(dt, max(steps))
     _input(panels[0], picture, None if static else step)
-    panels[0].set_title(f"{caption}: {title}".removeprefix(": "), fontsize=10)
+    panels[0].set_title(title, fontsize=10)
     for axes, (name, fired) in zip(panels[1:], shown.items(), strict=True):
         _spikes(axes, fired, step)
         rate = 100 * np.count_nonzero(fired) / fired.size
@@ -256,6 +260,28 @@ def raster(file: Path, caption: str = "") -> Figure:
         axes.tick_params(labelbottom=axes is panels[-1])
     panels[-1].set_xlabel(label)
     figure.align_ylabels(over_time)
+    return figure
+
+
+def _spike_maps(picture: np.ndarray, shown: Mapping[str, np.ndarray], title: str) -> Figure:
+    """The input image and, of each layer, where one channel fired in the only step there is."""
+    columns = 4
+    rows = -(-(1 + len(shown)) // columns)
+    high, wide = picture.shape
+    size = (9, 0.5 + rows * (0.35 + 9 / columns * high / wide))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+    for axes in panels:
+        axes.set_axis_off()
+    _input(panels[0], picture, None)
+    panels[0].set_title("input", fontsize=8)
+    for axes, (name, fired) in zip(panels[1:], shown.items(), strict=False):
+        axes.imshow(fired[..., 0] > 0, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        axes.set_axis_on()
+        axes.set(xticks=[], yticks=[])
+        share = 100 * np.count_nonzero(fired) / fired.size
+        axes.set_title(f"{name.replace(' channel', ', channel')}\n{share:.1f} % fired", fontsize=8)
+    figure.suptitle(title, fontsize=10)
     return figure
 
 

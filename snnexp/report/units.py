@@ -9,7 +9,7 @@ from collections.abc import Iterable
 #: kind of accuracy (`balanced_acc`, `acc_ties_right`)
 SHARES = frozenset(
     {"recall", "sensitivity", "specificity", "precision", "top5", "rate", "dead"}
-    | {"delta1", "delta2", "delta3", "1pa"}
+    | {"delta1", "delta2", "delta3", "1pa", "1pa_x7", "part_rate"}
 )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from snnexp.data.base import Batch
-from snnexp.metrics.activity import channel_raster
+from snnexp.metrics.activity import Firing, channel_raster
 from snnexp.training.module import SNNModule
 
 
@@ -18,8 +18,9 @@ from snnexp.training.module import SNNModule
 def record_raster(module: SNNModule, batch: Batch, path: Path) -> Path | None:
     """Write `path`: input [F, T] of the batch's first item, spikes_<layer> [n, T] of one channel.
 
-    The channel is the one that fired most for this item. Returns None for a network without
-    spiking layers. The layout is that of `snnexp.report.figures.raster`.
+    The channel is the one that fired most for this item. With a single step there is nothing to
+    draw over time: images are kept as they are, input [H, W] and spikes [h, w, 1]. Returns None for
+    a network without spiking layers. The layout is that of `snnexp.report.figures.raster`.
     """
     spec = module.spec
     keep, module.tape.keep_spikes = module.tape.keep_spikes, True
@@ -32,6 +33,7 @@ def record_raster(module: SNNModule, batch: Batch, path: Path) -> Path | None:
         for name, firing in module.tape.items():
             spikes, channel = channel_raster(firing, 0)
             label = name if channel < 0 else f"{name} channel {channel}"
+            spikes = _as_map(spikes, firing) if channel >= 0 else spikes
             arrays[f"spikes_{label}"] = spikes.cpu().numpy() > 0
     finally:
         module.tape.keep_spikes = keep
@@ -43,9 +45,20 @@ def record_raster(module: SNNModule, batch: Batch, path: Path) -> Path | None:
     if spec.classes and isinstance(output.prediction, Tensor):
         truth, guess = int(batch["target"][0]), int(output.prediction[0].argmax())
         title = f"{spec.classes[truth]} (taken for {spec.classes[guess]})"
-    arrays |= {"input": _picture(item[0].cpu()), "title": title, "dt": spec.dt or 0.0}
+    x = item[0].cpu()
+    static = spec.n_steps == 1 and x.dim() == 4
+    picture = x[0, 0].float().numpy() if static else _picture(x)
+    arrays |= {"input": picture, "title": title, "dt": spec.dt or 0.0, "static": static}
     np.savez_compressed(path, **arrays)
     return path
+
+
+def _as_map(spikes: Tensor, firing: Firing) -> Tensor:
+    """Return the spikes [n, 1] of a channel in a single step as [h, w, 1]; others unchanged."""
+    assert firing.spikes is not None
+    axes = (firing.time_dim, firing.channel_dim)
+    positions = firing.spikes.movedim(axes, (-1, 1)).shape[2:-1]
+    return spikes.unflatten(0, positions) if firing.steps == 1 and len(positions) == 2 else spikes
 
 
 def _picture(x: Tensor) -> np.ndarray:

@@ -48,8 +48,9 @@ def random_hall(rng: np.random.Generator, length: float) -> Hall:
         boxes.append((x, floating, z, x + wide, floating + tall, z + deep))
     k = len(boxes)
     noise = rng.standard_normal((k, TILE, TILE))
-    tiles = gaussian_filter(noise, (0, 0.8, 0.8), mode="wrap")
-    tiles *= 0.45 / tiles.std((1, 2), keepdims=True)
+    # spots of a quarter metre: two pixels of the sample's camera on the farthest walls
+    tiles = gaussian_filter(noise, (0, 1.6, 1.6), mode="wrap")
+    tiles *= 0.6 / tiles.std((1, 2), keepdims=True)
     tiles += rng.uniform(-0.6, 0.6, (k, 1, 1))
     return Hall(np.array(boxes), tiles.astype(np.float32))
 

@@ -214,9 +214,9 @@ def test_a_part_weighs_its_layers_by_their_neurons():
     activity = {"total": {"rate": 0.4, "dead": 0.0}, "layers": layers}
     parts = {"encoder": ("bottom", "encoder"), "decoder": ("decoder",), "none": ("encode",)}
     scalars = activity_scalars(activity, "test", parts)
-    assert scalars["test/rate/encoder"] == pytest.approx((0.5 * 30 + 0.1 * 10) / 40)
-    assert scalars["test/rate/decoder"] == 0.3
-    assert "test/rate/none" not in scalars
+    assert scalars["test/part_rate/encoder"] == pytest.approx((0.5 * 30 + 0.1 * 10) / 40)
+    assert scalars["test/part_rate/decoder"] == 0.3
+    assert "test/part_rate/none" not in scalars
 
 
 def test_errors_name_the_cause(time_first):

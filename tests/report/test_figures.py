@@ -149,6 +149,18 @@ def test_raster_below_an_image_without_time(tmp_path):
     assert out.get_ylabel() == "neuron"
 
 
+def test_spikes_of_a_single_step_are_maps(tmp_path):
+    fired = np.zeros((6, 8, 1), bool)
+    fired[2, 3] = True
+    arrays = {"input": np.eye(12, 16), "title": "depth", "dt": 0.05, "static": True}
+    np.savez(tmp_path / "raster.npz", **arrays, **{"spikes_bottom channel 4": fired})
+    shown, below, *empty = figures.raster(tmp_path / "raster.npz").axes
+    np.testing.assert_array_equal(np.asarray(shown.images[0].get_array()), np.eye(12, 16))
+    np.testing.assert_array_equal(np.asarray(below.images[0].get_array()), fired[..., 0])
+    assert below.get_title() == "bottom, channel 4\n2.1 % fired"
+    assert not any(axes.axison for axes in empty)
+
+
 def test_raster_of_a_deep_network_shows_some_layers(tmp_path):
     np.savez(tmp_path / "raster.npz", **make_raster(layers=17))
     figure = figures.raster(tmp_path / "raster.npz")
