@@ -1,4 +1,4 @@
-"""The fused LIF scan: one function, two providers (`reference`, `cpu`)."""
+"""The fused LIF scan: one function, three providers (`reference`, `cpu`, `triton`)."""
 
 from __future__ import annotations
 

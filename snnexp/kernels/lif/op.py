@@ -20,6 +20,10 @@ def provider_module(provider: str) -> ModuleType:
         from snnexp.kernels.lif import cpu
 
         return cpu
+    if provider == "triton":
+        from snnexp.kernels.lif import triton
+
+        return triton
     raise ValueError(f"no compiled provider {provider!r} of the LIF scan")
 
 
