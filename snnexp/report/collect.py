@@ -14,6 +14,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from snnexp.report.atomic import replacing
+from snnexp.report.folder import config_hash
 from snnexp.report.record import RESULT, Environment, RecordError, Result, read_result
 
 RESULTS_CSV = Path("outputs", "results.csv")
@@ -107,7 +108,7 @@ def rows_of(result: Result) -> list[Row]:
         "error": error,
         "started": result.started,
         "epochs": result.cost.epochs if result.cost else None,
-        "setting": result.setting_hash[:8],
+        "setting": config_hash(result.config, ignore_seed=True)[:8],
         "commit": result.code.commit or "",
         "dirty": bool(result.code.dirty),
         "command": shlex.join(result.command),

@@ -35,13 +35,14 @@ def config_hash(config: Mapping[str, Any], ignore_seed: bool = False) -> str:
 
     Left out: `NAMES_AT_ROOT` and `PLACES_ANYWHERE`. The order of keys does not matter, nor does 1
     against 1.0. Two runs of equal hash may differ in machine, data files and code: those are in
-    result.json. With `ignore_seed` the root's `seed` and the task's `fold` of a cross-validation
-    are left out as well: the hash of a setting.
+    result.json. With `ignore_seed` the root's `seed`, the task's own where it follows the root's,
+    and the task's `fold` of a cross-validation are left out as well: the hash of a setting.
     """
     ignored = NAMES_AT_ROOT | ({"seed"} if ignore_seed else set())
     kept = {key: value for key, value in config.items() if key not in ignored}
     if ignore_seed and isinstance(task := kept.get("task"), Mapping):
-        kept["task"] = {key: value for key, value in task.items() if key != "fold"}
+        follows = {"fold"} | ({"seed"} if task.get("seed") == config.get("seed") else set())
+        kept["task"] = {key: value for key, value in task.items() if key not in follows}
     return hashlib.sha256(json.dumps(_canonical(kept), sort_keys=True).encode()).hexdigest()
 
 

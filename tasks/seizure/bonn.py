@@ -86,7 +86,9 @@ def list_segments(root: Path) -> list[Segment]:
                 with zipfile.ZipFile(archive) as content:
                     for member in content.namelist():
                         add(PurePosixPath(member).name, member, archive)
-            except (zipfile.BadZipFile, OSError) as error:
+            except DataError:
+                raise
+            except Exception as error:  # zipfile raises whatever damaged bytes lead it into
                 raise DataError(f"{archive}: not a readable zip archive ({error})") from error
     missing = [s for s in SETS.values() if not any(key[0] == s for key in segments)]
     if missing:
@@ -96,15 +98,16 @@ def list_segments(root: Path) -> list[Segment]:
 
 def read_segment(segment: Segment) -> NDArray[np.float32]:
     """Return the samples [T] of one segment; raise DataError where it cannot be used."""
+    where = f"{segment.archive}, {segment.path}" if segment.archive else segment.path
     try:
         if segment.archive is None:
             text = Path(segment.path).read_bytes()
         else:
             with zipfile.ZipFile(segment.archive) as archive:
                 text = archive.read(segment.path)
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
-        raise DataError(f"{segment.path}: cannot be read ({error})") from error
-    return parse_segment(text, segment.path)
+    except Exception as error:  # zipfile raises whatever damaged bytes lead it into
+        raise DataError(f"{where}: cannot be read ({error})") from error
+    return parse_segment(text, where)
 
 
 def parse_segment(text: bytes, where: str) -> NDArray[np.float32]:

@@ -40,6 +40,8 @@ def read_summary(path: Path) -> dict[str, list[Interval]]:
             name = match["name"]
             seizures.setdefault(name, [])
         elif match := _COUNT.match(line):
+            if not name:
+                raise DataError(f"{where}: '{line}' does not follow a file name")
             declared[name] = int(match["n"])
         elif match := _TIME.match(line):
             seconds = float(match["s"])

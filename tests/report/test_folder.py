@@ -75,7 +75,9 @@ def test_hash_of_a_setting_ignores_seed_and_fold_only():
     folds = [changed("task.fold", k) for k in (0, 1)]
     assert config_hash(folds[0]) != config_hash(folds[1])
     assert config_hash(folds[0], ignore_seed=True) == config_hash(folds[1], ignore_seed=True)
-    for path in ("model.alpha", "model.fold", "task.n_folds"):
+    following = [changed("task.seed", k) | {"seed": k} for k in (0, 7)]
+    assert len({config_hash(c, ignore_seed=True) for c in (first, *following)}) == 1
+    for path in ("model.alpha", "model.fold", "task.n_folds", "task.seed"):
         other = changed(path, 5)
         assert config_hash(first, ignore_seed=True) != config_hash(other, ignore_seed=True)
 

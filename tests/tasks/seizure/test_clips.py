@@ -80,7 +80,7 @@ def test_a_damaged_dimension_is_named_at_once(tmp_path):
     content = path.read_bytes()
     ones = np.array([1, 1], np.int32).tobytes()
     path.write_bytes(content.replace(ones, np.array([2**30, 1], np.int32).tobytes(), 1))
-    with pytest.raises(DataError, match=r"damaged: ictal_segment_7 of \(1073741824, 1\)"):
+    with pytest.raises(DataError, match=r"cell array of 1073741824 arrays holds 1"):
         read_clip(path)
 
 

@@ -60,6 +60,7 @@ def test_what_is_written_is_read(tmp_path):
         ("Seizure 2 End Time: 6231 seconds\n", "", "chb06_04.edf starts at 6211 s and never ends"),
         ("2996 seconds", "about 3000", "cannot read 'Seizure Start Time: about 3000'"),
         ("Seizure Start Time: 2996 seconds\n", "", "does not follow"),
+        ("File Name: chb01_02.edf\n", "", "line 10: 'Number of Seizures in File: 0' does not f"),
         (TEXT, "a shopping list\n", "names no recording"),
     ],
 )
