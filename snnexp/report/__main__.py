@@ -10,9 +10,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from snnexp.report.catalogue import experiments, listing
 from snnexp.report.collect import RESULTS_CSV, RUNS, collect, read_rows, run_files
 from snnexp.report.record import RecordError, read_result
 from snnexp.report.show import compare, show
+from snnexp.report.show_list import show_list
 from snnexp.report.table import results_table, rewritten, write_table
 
 
@@ -46,6 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("show", help="print one run")
     one.add_argument("run_folder", metavar="RUN", type=Path)
     one.set_defaults(run=_show)
+
+    every = commands.add_parser("list", help="print every experiment: claim, data, status")
+    every.add_argument("--csv", type=Path, default=RESULTS_CSV)
+    every.set_defaults(run=_list)
 
     two = commands.add_parser("compare", help="print what differs between two runs")
     two.add_argument("a", metavar="RUN", type=Path)
@@ -85,6 +91,12 @@ def _collect(args: argparse.Namespace, console: Console) -> int:
     for problem in done.problems:
         console.print(f"[red]left out:[/] {escape(problem)}")
     return int(bool(done.problems))
+
+
+def _list(args: argparse.Namespace, console: Console) -> int:
+    rows = read_rows(args.csv) if args.csv.is_file() else []
+    show_list(listing(experiments(), rows), console)
+    return 0
 
 
 def _show(args: argparse.Namespace, console: Console) -> int:
