@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format smoke table bench clean list
+.PHONY: help run test lint format smoke list table report bench clean reproduce-all
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z_%-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ data-%: $(STAMP)  ## fetch the real data of a task, or say how: make data-speech
 
 reproduce-%: $(STAMP)  ## run a paper's experiment: make reproduce-pellegrini2021_speech SEEDS=0,1,2
 	$(BIN)/python -m snnexp -m experiment=$* data=$(if $(SAMPLE),sample,real) seed=$(or $(SEEDS),0) $(if $(DATA_DIR),data_dir=$(DATA_DIR))
+
+list: $(STAMP)  ## every experiment: what the paper claims, the data needed, what was measured here
+	$(BIN)/python -m snnexp.report list
+
+report: $(STAMP)  ## one HTML page of all results: outputs/report.html
+	$(BIN)/python -m snnexp.report html
 
 table: $(STAMP)  ## rewrite the README's table from outputs/results.csv
 	$(BIN)/python -m snnexp.report table

@@ -10,8 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from snnexp.report.catalogue import experiments, listing
+from snnexp.report.catalogue import EXPERIMENTS, experiments, listing
 from snnexp.report.collect import RESULTS_CSV, RUNS, collect, read_rows, run_files
+from snnexp.report.html import REPORT, write_report
+from snnexp.report.pictures import FIGURES, keep
 from snnexp.report.record import RecordError, read_result
 from snnexp.report.show import compare, show
 from snnexp.report.show_list import show_list
@@ -52,6 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     every = commands.add_parser("list", help="print every experiment: claim, data, status")
     every.add_argument("--csv", type=Path, default=RESULTS_CSV)
     every.set_defaults(run=_list)
+
+    page = commands.add_parser("html", help="write the report, one page for a browser")
+    page.add_argument("--csv", type=Path, default=RESULTS_CSV)
+    page.add_argument("--runs", type=Path, nargs="+", default=[RUNS], help="roots of run folders")
+    page.add_argument("--out", type=Path, default=REPORT)
+    page.set_defaults(run=_html)
+
+    kept = commands.add_parser("figures", help="keep runs' pictures in outputs/figures")
+    kept.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    kept.add_argument("--csv", type=Path, default=RESULTS_CSV)
+    kept.set_defaults(run=_figures)
 
     two = commands.add_parser("compare", help="print what differs between two runs")
     two.add_argument("a", metavar="RUN", type=Path)
@@ -96,6 +109,21 @@ def _collect(args: argparse.Namespace, console: Console) -> int:
 def _list(args: argparse.Namespace, console: Console) -> int:
     rows = read_rows(args.csv) if args.csv.is_file() else []
     show_list(listing(experiments(), rows), console)
+    return 0
+
+
+def _html(args: argparse.Namespace, console: Console) -> int:
+    known = experiments() if EXPERIMENTS.is_dir() else []
+    page = write_report(read_rows(args.csv), known, args.out, args.runs)
+    size = page.stat().st_size
+    console.print(f"{page}: {size / 1e6:.1f} MB; open it in a browser")
+    return 0
+
+
+def _figures(args: argparse.Namespace, console: Console) -> int:
+    kept = keep(args.runs, read_rows(args.csv))
+    size = sum(file.stat().st_size for file in kept)
+    console.print(f"{FIGURES}: {len(kept)} figures kept, {size / 1e3:.0f} kB")
     return 0
 
 

@@ -19,6 +19,8 @@ from snnexp.report.record import RESULT, Environment, RecordError, Result, read_
 
 RESULTS_CSV = Path("outputs", "results.csv")
 RUNS = Path("outputs", "runs")
+#: between the deviations of a row; a deviation may hold commas and semicolons
+SEPARATOR = " | "
 
 Of = Literal["selected", "last", "max_over_epochs", "baseline", "cost", ""]
 
@@ -127,7 +129,7 @@ def rows_of(result: Result) -> list[Row]:
         "claimed": paper.claimed if paper else None,
         "claimed_spread": paper.spread if paper else None,
         "tolerance": paper.tolerance if paper else None,
-        "deviations": "; ".join(paper.deviations) if paper else "",
+        "deviations": SEPARATOR.join(paper.deviations) if paper else "",
     }
     figures: list[tuple[Of, str, float | None]] = [*_figures(result)] or [("", "", None)]
     return [

@@ -24,7 +24,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from snnexp.report.atomic import replacing
 from snnexp.report.history import HISTORY, per_epoch, read_history
 from snnexp.report.record import Confusion, RecordError, Result, read_result
-from snnexp.report.units import baseline_figure, quantity, unit
+from snnexp.report.units import NAMES, baseline_figure, quantity, unit
 
 RASTER = "raster.npz"
 DPI = 160
@@ -115,10 +115,6 @@ def curves(history: pd.DataFrame, result: Result) -> Figure:
     )
     figure.suptitle(_caption(result), fontsize=10)
     return figure
-
-
-#: names of figures on axes
-NAMES = {"acc": "accuracy", "balanced_acc": "balanced accuracy", "mde_cm": "mean depth error, cm"}
 
 
 def _unique_labels(axes: Axes) -> tuple[Sequence[Any], Sequence[str]]:

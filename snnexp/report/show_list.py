@@ -25,9 +25,11 @@ def show_list(groups: Mapping[str, Entries], console: Console) -> None:
         needed |= {experiment.task: experiment.needs for experiment, _ in entries}
     console.print(Text("Data", style="bold"))
     console.print(_data(needed), Text())
-    console.print("make reproduce-<experiment> SEEDS=0,1,2 DATA_DIR=data    runs one")
-    console.print("make reproduce-<experiment> SAMPLE=1                     rehearses it")
-    console.print("make reproduce-all                                       all whose data are there")
+    commands = Table.grid(padding=(0, 3))
+    commands.add_row("one", "make reproduce-<experiment> SEEDS=0,1,2 DATA_DIR=data")
+    commands.add_row("rehearse it", "make reproduce-<experiment> SAMPLE=1")
+    commands.add_row("all whose data are there", "make reproduce-all")
+    console.print(commands)
 
 
 def _paper(entries: Entries, console: Console) -> None:
@@ -58,6 +60,8 @@ def _paper(entries: Entries, console: Console) -> None:
 
 def _data(needed: Mapping[str, Needs]) -> Padding:
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
     for task, needs in sorted(needed.items()):
         way = "fetched by data=real" if needs.fetched else "by hand"
         what = f"{needs.name}; size: {needs.size}; {way} from {needs.source}"

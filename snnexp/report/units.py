@@ -12,6 +12,14 @@ SHARES = frozenset(
     | {"delta1", "delta2", "delta3", "1pa", "1pa_x7", "part_rate"}
 )
 
+#: names of figures on axes
+NAMES = {
+    "acc": "accuracy",
+    "acc_ties_right": "accuracy (ties right)",
+    "balanced_acc": "balanced accuracy",
+    "mde_cm": "mean depth error, cm",
+}
+
 
 def figure_name(metric: str) -> str:
     """`test/recall/yes` -> `recall`; `chance` -> `chance`."""

@@ -1,6 +1,8 @@
 import io
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -84,6 +86,8 @@ def test_commands_from_folder_to_readme(run_folder, tmp_path, monkeypatch, capsy
     shown = "".join(capsys.readouterr().out.split())
     assert str(run_folder) in shown
     assert main(["compare", str(run_folder), str(run_folder / "result.json")]) == 0
+    assert main(["html", "--out", "report.html"]) == 0
+    assert "93.0 % (n = 1)" in (tmp_path / "report.html").read_text()
     capsys.readouterr()
     (run_folder / "result.json").write_text("{")
     assert main(["collect", str(run_folder.parent)]) == 1
@@ -97,12 +101,28 @@ def test_commands_from_folder_to_readme(run_folder, tmp_path, monkeypatch, capsy
         (["collect", "nowhere"], "no run's result.json"),
         (["show", "nowhere"], "no such file"),
         (["table"], "collect --all"),
+        (["html"], "collect --all"),
+        (["figures", "nowhere"], "collect --all"),
+        (["list"], "from the repository's root"),
     ],
 )
 def test_command_errors_are_one_sentence(argv, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(argv) == 1
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_list_shows_claims_status_and_data(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(Path(__file__).parents[2])
+    assert main(["list", "--csv", "nowhere.csv"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"pellegrini2021_speech +94\.5 % \[1\] +not run here +unknown", shown)
+    assert re.search(r"heads1 +25\.43 ± 0\.21 cm \[", shown)
+    assert "[1] abstract (5.5 % error)" in shown
+    assert "CHB-MIT" not in shown, "no experiment needs it"
+    assert "fetched by data=real from" in shown
+    assert max(map(len, shown.splitlines())) <= 100
 
 
 def test_report_stands_alone():
