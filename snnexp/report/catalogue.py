@@ -83,7 +83,8 @@ def _experiment(file: Path, needs: Mapping[str, Needs]) -> Experiment:
 def _resolve(file: Path) -> tuple[str | None, dict[str, Any]]:
     """The task and the `paper:` block of an experiment, its parent's first."""
     content = _load(file)
-    task, paper = None, {}
+    task: str | None = None
+    paper: dict[str, Any] = {}
     for entry in content.get("defaults", []):
         if isinstance(entry, str) and entry != "_self_":
             task, paper = _resolve(file.with_name(f"{entry}.yaml"))

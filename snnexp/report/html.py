@@ -7,67 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from snnexp.report.atomic import replacing
+from snnexp.report.card import Card, make_card
 from snnexp.report.catalogue import Experiment, listing
-from snnexp.report.collect import RUNS, SEPARATOR, Row
-from snnexp.report.pictures import FIGURES, Picture, find, picture
-from snnexp.report.record import RESULT, RecordError, Result, read_result
+from snnexp.report.collect import RUNS, Row
+from snnexp.report.pictures import FIGURES
 from snnexp.report.scatter import Scatter, scatters
-from snnexp.report.settings import (
-    NONE,
-    Setting,
-    claim,
-    commit,
-    commits,
-    epoch,
-    measured,
-    rate,
-    settings,
-    trivial,
-    variation,
-    verdict,
-)
-from snnexp.report.units import duration, quantity
+from snnexp.report.settings import NONE, claim, commit, settings, variation
 
 REPORT = Path("outputs", "report.html")
 TEMPLATE = "page.html.j2"
-
-
-@dataclass(frozen=True)
-class Card:
-    """All that the page says of one setting on one kind of data."""
-
-    anchor: str
-    name: str
-    changed: str
-    head: Row
-    epoch: str
-    claimed: str
-    measured: str
-    verdict: str
-    trivial: str
-    rate: str
-    commits: str
-    deviations: list[str]
-    seeds: list[tuple[int, str, str, str]]
-    costs: dict[str, str]
-    again: list[str]
-    commands: list[str]
-    pictures: list[Picture]
-    facts: dict[str, str]
-    layers: list[tuple[str, ...]]
-
-    @property
-    def within(self) -> str:
-        """`yes`, `no` or nothing: whether the figure is within tolerance."""
-        word = self.verdict.split(":")[0]
-        return word if word in ("yes", "no") else ""
 
 
 @dataclass
@@ -82,6 +37,11 @@ class Paper:
     samples: int = 0
 
     @property
+    def claims(self) -> bool:
+        """Whether these are a paper's settings, which stand beside its claims."""
+        return any(card.head.paper for card in self.cards)
+
+    @property
     def verdicts(self) -> str:
         """How many of the measured settings are within tolerance."""
         judged = [card.within for card in self.cards if card.within]
@@ -90,14 +50,13 @@ class Paper:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where runs were made, and how many."""
+    """Where runs were made, and with what."""
 
     name: str
     versions: str
     device: str
     backend: str
     precision: str
-    runs: int
 
 
 @dataclass(frozen=True)
@@ -109,7 +68,7 @@ class Page:
     samples: list[Card]
     plots: dict[str, list[Scatter]]
     failed: list[tuple[Row, str, str]]
-    machines: list[Machine]
+    machines: list[tuple[Machine, int]]
     runs: int
     newest: str
 
@@ -154,7 +113,7 @@ def make_page(
     finished = [s for s in everything if s.runs]
     cards = {
         kind: [
-            _card(setting, f"{kind}-{i}", runs, figures)
+            make_card(setting, f"{kind}-{i}", runs, figures)
             for i, setting in enumerate(s for s in finished if s.head.data == kind)
         ]
         for kind in ("real", "excerpt", "sample")
@@ -205,116 +164,13 @@ def _papers(
     return list(papers.values())
 
 
-def _card(setting: Setting, anchor: str, runs: Sequence[Path], figures: Path) -> Card:
-    head = setting.head
-    newest = max((run[0] for run in setting.runs), key=lambda row: row.started)
-    result, problem = _result(newest.run, runs)
-    of = f"{head.name}, seed {newest.seed}, {head.data} data"
-    return Card(
-        anchor=anchor,
-        name=head.name,
-        changed=variation(head),
-        head=head,
-        epoch=epoch(head),
-        claimed=claim(head.main_metric, head.claimed, head.claimed_spread),
-        measured=measured(setting),
-        verdict=verdict(head, setting.main),
-        trivial=trivial(setting),
-        rate=rate(setting),
-        commits=commits(setting),
-        deviations=[text for text in head.deviations.split(SEPARATOR) if text],
-        seeds=[_seed(setting, run) for run in setting.runs],
-        costs=_costs(setting),
-        again=_again(setting),
-        commands=list(dict.fromkeys(run[0].command for run in setting.runs if run[0].command)),
-        pictures=[picture(file, of) for file in find(newest.run, runs, figures)],
-        facts=_facts(result) if result else ({"run folder": problem} if problem else {}),
-        layers=_layers(result) if result else [],
-    )
-
-
-def _result(run: str, roots: Sequence[Path]) -> tuple[Result | None, str]:
-    """The run's record where its folder is there, or what is wrong with it."""
-    folder = next((root / run for root in roots if (root / run / RESULT).is_file()), None)
-    if folder is None:
-        return None, ""
-    try:
-        return read_result(folder), ""
-    except RecordError as error:
-        return None, str(error)
-
-
-def _seed(setting: Setting, run: tuple[Row, ...]) -> tuple[int, str, str, str]:
-    head = setting.head
-    value = next(
-        (r.value for r in run if (r.of, r.metric) == (head.main_of, head.main_metric)), None
-    )
-    shown = NONE if value is None else quantity(value, head.main_metric)
-    return run[0].seed, shown, commit(run[0]), run[0].run
-
-
-def _costs(setting: Setting) -> dict[str, str]:
-    """Mean cost over seeds: of one sample where it is about operations."""
-    shown = {
-        "parameters": ("parameters", "{:,.0f}"),
-        "MACs a sample": ("effective_macs", "{:,.0f}"),
-        "ACs a sample": ("effective_acs", "{:,.0f}"),
-        "dense operations": ("dense", "{:,.0f}"),
-        "energy a sample": ("energy_nj", "{:,.4g} nJ"),
-    }
-    costs = {}
-    for name, (metric, form) in shown.items():
-        values = setting.values("cost", metric)
-        costs[name] = form.format(sum(values) / len(values)) if values else NONE
-    times = setting.values("cost", "wall_s")
-    costs["time of a run"] = duration(sum(times) / len(times)) if times else NONE
-    return costs
-
-
-def _again(setting: Setting) -> list[str]:
-    """The Makefile's command for an experiment that the command line did not change."""
-    head = setting.head
-    if not head.experiment or variation(head):
-        return []
-    seeds = ",".join(str(run[0].seed) for run in setting.runs)
-    sample = " SAMPLE=1" if head.data == "sample" else ""
-    return [f"make reproduce-{head.experiment} SEEDS={seeds}{sample}"]
-
-
-def _facts(result: Result) -> dict[str, str]:
-    facts = {}
-    if data := result.data:
-        sizes = ", ".join(f"{n:,} {split}" for split, n in data.sizes.items())
-        facts["data"] = f"{data.source} ({sizes})"
-    if operations := result.operations:
-        facts["energy"] = operations.energy_formula
-        if operations.uncounted:
-            facts["not counted"] = ", ".join(operations.uncounted)
-    return facts
-
-
-def _layers(result: Result) -> list[tuple[str, ...]]:
-    """Firing of each layer: name, share of steps, Hz, share that never fired, neurons."""
-    if result.firing is None:
-        return []
-    populations = [*result.firing.layers.items(), ("all", result.firing.total)]
-    return [
-        (
-            name,
-            f"{100 * layer.rate:.2f}",
-            NONE if layer.hz is None else f"{layer.hz:.3g}",
-            f"{100 * layer.dead:.1f}",
-            f"{layer.neurons:,}",
-        )
-        for name, layer in populations
-    ]
-
-
-def _machines(rows: Iterable[Row]) -> list[Machine]:
+def _machines(rows: Iterable[Row]) -> list[tuple[Machine, int]]:
+    """Every machine, with its number of runs."""
     heads = {row.run: row for row in rows}.values()
-    kinds: dict[tuple[str, ...], int] = {}
+    counts: dict[Machine, int] = {}
     for row in heads:
-        key = (row.machine or row.device, row.versions or NONE, row.device, row.backend,
-               row.precision)  # fmt: skip
-        kinds[key] = kinds.get(key, 0) + 1
-    return [Machine(*key, runs=count) for key, count in sorted(kinds.items())]
+        machine = Machine(
+            row.machine or row.device, row.versions or NONE, row.device, row.backend, row.precision
+        )
+        counts[machine] = counts.get(machine, 0) + 1
+    return sorted(counts.items(), key=lambda item: astuple(item[0]))

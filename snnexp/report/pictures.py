@@ -108,7 +108,9 @@ def keep(run_folders: Iterable[Path], rows: Iterable[Row], figures: Path = FIGUR
         for file in files:
             target = figures / result.id / file.name
             with Image.open(file) as image, replacing(target) as temporary:
-                small = _small(image).quantize(64, method=Image.Quantize.MEDIANCUT, dither=0)
+                small = _small(image).quantize(
+                    64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+                )
                 small.save(temporary, "PNG", optimize=True)
             kept.append(target)
     _write_readme(figures, collected)

@@ -58,8 +58,9 @@ def rows(*results):
 
 def test_the_nearest_to_the_real_data_counts(known):
     experiment = known[NAME]
-    sample, excerpt = run(), run(data=REAL | {"excerpt": "two words"})
-    other = run(data=REAL, command=["python", "-m", "snnexp", "trainer.max_epochs=1"], seed=5)
+    sample, excerpt = run(id="s"), run(data=REAL | {"excerpt": "two words"}, id="e")
+    command = ["python", "-m", "snnexp", "trainer.max_epochs=1"]
+    other = run(data=REAL, command=command, config={"seed": 0, "trainer": {"max_epochs": 1}})
     real = [run(data=REAL, seed=seed, wall_s=3600.0 + 7200 * seed) for seed in (0, 1)]
     assert status(experiment, []).figure == "not run here"
     assert status(experiment, rows(sample)).figure == "93.0 % (n = 1) on sample data only"

@@ -77,6 +77,22 @@ def test_sample_and_excerpt_stand_apart_and_never_beside_a_claim():
     assert "60.0 %" not in html.replace(parts[1], "")
 
 
+def test_real_data_without_a_claim_show_folds_and_their_caution():
+    data = REAL | {"caution": "patients unknown", "folds": 10}
+    folds = [
+        real("bonn", config={"seed": 0, "task": {"fold": f}}, data=data | {"fold": f}, paper=None)
+        for f in (0, 1)
+    ]
+    html = render(page(*folds))
+    shown = text(html)
+    assert "Claimed" not in shown
+    assert "94.0 ± 0.0 % (n = 2, folds 2 of 10)" in shown
+    assert "bonn patients unknown test/acc" in shown
+    assert "0, fold 1 94.0 %" in shown
+    assert "make reproduce-bonn" not in shown
+    assert "linear 51.0 %" in shown
+
+
 def test_failed_runs_are_listed_with_their_error():
     failed = real(status="failed", error="Traceback\nRuntimeError: the loss is NaN", cost=None)
     shown = text(section(render(page(failed)), "failed"))
