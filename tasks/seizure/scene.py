@@ -89,6 +89,7 @@ def record(
     seizures: Sequence[Seizure],
     rate: float,
     shares: Mapping[str, float] = SHARES,
+    run_seconds: tuple[float, float] = (0.4, 1.5),
 ) -> Float32:
     """Simulate one recording [C, T] in microvolts at `rate`, integrated at 1 kHz or somewhat more.
 
@@ -102,7 +103,7 @@ def record(
     oversample = math.ceil(_FINE / rate)
     fine = rate * oversample
     steps, hold = round(duration * fine), round(fine / _PARAMETER_RATE)
-    path = _states(rng, patient, -(-steps // hold), shares)
+    path = _states(rng, patient, -(-steps // hold), shares, run_seconds)
     drive_scale = np.ones((len(path), patient.contacts))
     for seizure in seizures:
         _recruit(rng, patient, seizure, path, drive_scale)
@@ -131,7 +132,11 @@ def _gains(state: str) -> Float64:
 
 
 def _states(
-    rng: np.random.Generator, patient: Patient, steps: int, shares: Mapping[str, float]
+    rng: np.random.Generator,
+    patient: Patient,
+    steps: int,
+    shares: Mapping[str, float],
+    run_seconds: tuple[float, float],
 ) -> Float64:
     """Return A, B, G [P, 3, C] of a recording without seizures."""
     contact = np.arange(patient.contacts)
@@ -152,9 +157,9 @@ def _states(
         elif state == "discharges":
             path[here, :, near] = _gains("discharges")
         elif state == "run":
-            # A run of interictal discharges: what a seizure looks like, for a second.
+            # A run of interictal discharges: what a seizure looks like, for a moment.
             start = position + int(rng.integers(0, max(1, length - 50)))
-            run = slice(start, start + int(rng.uniform(0.4, 1.5) * _PARAMETER_RATE))
+            run = slice(start, start + int(rng.uniform(*run_seconds) * _PARAMETER_RATE))
             path[run, :, near] = _gains(str(rng.choice(["spikes", "rhythmic"])))
         position += length
     return path
