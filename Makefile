@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DATA   := $(if $(DATA_DIR),data_dir=$(DATA_DIR))
 # what runs and figures need no display for
 export MPLBACKEND ?= Agg
 
@@ -36,10 +37,16 @@ smoke: $(STAMP)  ## compose and validate every yaml, run each experiment for two
 	$(BIN)/python -m scripts.check_configs --run
 
 data-%: $(STAMP)  ## fetch the real data of a task, or say how: make data-speech DATA_DIR=data
-	$(BIN)/python -m scripts.prepare_data task=$* data=real $(if $(DATA_DIR),data_dir=$(DATA_DIR))
+	$(BIN)/python -m scripts.prepare_data task=$* data=real $(DATA)
 
-reproduce-%: $(STAMP)  ## run a paper's experiment: make reproduce-pellegrini2021_speech SEEDS=0,1,2
-	$(BIN)/python -m snnexp -m experiment=$* data=$(if $(SAMPLE),sample,real) seed=$(or $(SEEDS),0) $(if $(DATA_DIR),data_dir=$(DATA_DIR))
+# the data are looked for first: a missing file is then one plain message, not a failed job
+reproduce-%: $(STAMP)  ## a paper's experiment: make reproduce-pellegrini2021_speech SEEDS=0,1,2; SAMPLE=1 rehearses
+	$(if $(SAMPLE),,$(BIN)/python -m scripts.prepare_data experiment=$* data=real $(DATA))
+	$(BIN)/python -m snnexp -m experiment=$* data=$(if $(SAMPLE),sample,real) seed=$(or $(SEEDS),0) $(DATA) $(ARGS)
+
+reproduce-all: $(STAMP)  ## every experiment whose data are there: SEEDS=0,1,2 DATA_DIR=data; CHECK=1 only says which
+	$(BIN)/python -m scripts.reproduce_all --seeds $(or $(SEEDS),0) --only '$(or $(ONLY),*)' \
+		$(if $(SAMPLE),--sample) $(if $(CHECK),--check) $(DATA) $(ARGS)
 
 list: $(STAMP)  ## every experiment: what the paper claims, the data needed, what was measured here
 	$(BIN)/python -m snnexp.report list

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import http.client
 import json
+import os
 import shutil
 import time
 import urllib.error
@@ -35,6 +36,8 @@ from snnexp.data.base import DataError
 from snnexp.data.unpack import unpack
 
 MANIFEST = "manifest.json"
+#: environment variable: where it is set and not empty, what is not there is not fetched
+OFFLINE = "SNNEXP_OFFLINE"
 _BLOCK = 1 << 18
 _TIMEOUT_SECONDS = 30.0
 
@@ -62,6 +65,7 @@ def download(remote: Remote, folder: Path, *, tries: int = 4, pause: float = 1.0
     (a downloaded file is then removed, one put there by hand is kept), a full or read-only disk.
     """
     final = folder / remote.name
+    _check_allowed(remote, folder)
     with _disk_errors(remote, folder):
         folder.mkdir(parents=True, exist_ok=True)
         if final.is_file():
@@ -92,6 +96,7 @@ def download_and_unpack(
     if target.is_dir():
         return target
     parent = target.parent
+    _check_allowed(remote, parent)
     with _disk_errors(remote, parent):
         parent.mkdir(parents=True, exist_ok=True)
         with FileLock(parent / f".{target.name}.lock"):
@@ -103,6 +108,15 @@ def download_and_unpack(
             if not by_hand:
                 archive.unlink()
     return target
+
+
+def _check_allowed(remote: Remote, folder: Path) -> None:
+    """Raise DataError, before anything is made, where a file would have to be fetched offline."""
+    if os.environ.get(OFFLINE) and not (folder / remote.name).is_file():
+        raise DataError(
+            f"{remote.title} is not there, and downloads are off ({OFFLINE} is set). "
+            f"Fetch it with make data-<task>, or {by_hand(remote, folder)}"
+        )
 
 
 def by_hand(remote: Remote, folder: Path) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 from snnexp.data import download as module
 from snnexp.data.base import DataError
-from snnexp.data.download import Remote, download, download_and_unpack
+from snnexp.data.download import OFFLINE, Remote, download, download_and_unpack
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -300,3 +300,16 @@ def test_a_disk_that_fills_while_unpacking_leaves_no_folder(
     with pytest.raises(DataError, match="the disk is full"):
         fast_unpack(remote(server, "a.tar.gz", tar(GOOD)), tmp_path / "set")
     assert [p.name for p in tmp_path.iterdir() if p.suffix != ".lock"] == ["a.tar.gz"]
+
+
+def test_offline_nothing_is_fetched_and_nothing_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = Remote(name="a.zip", urls=("http://example.org/a.zip",), checksum=None, title="A")
+    monkeypatch.setenv(OFFLINE, "1")
+    for fetch, target in ((download, tmp_path / "x"), (download_and_unpack, tmp_path / "x" / "a")):
+        with pytest.raises(DataError, match="A is not there, and downloads are off"):
+            fetch(remote, target)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a.zip").write_bytes(b"x")
+    assert download(remote, tmp_path) == tmp_path / "a.zip"
