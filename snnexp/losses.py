@@ -6,11 +6,28 @@ Letters: B batch, K classes, L layers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
+
+
+class _HalfMeanSquare(torch.autograd.Function):
+    """0.5 * mean(s^2), without the tensor s^2 and its gradient: one pass forward, one backward."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor) -> Tensor:
+        ctx.save_for_backward(s)
+        # float32 counts the spikes of a layer exactly up to 2^24, and rounds beyond
+        norm = torch.linalg.vector_norm(s, dtype=torch.promote_types(s.dtype, torch.float32))
+        return norm.square() * (0.5 / s.numel())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (s,) = ctx.saved_tensors
+        return s * (grads[0] / s.numel()).to(s.dtype)
 
 
 class ActivityPenalty(nn.Module):
@@ -38,7 +55,7 @@ class SquaredSpikes(ActivityPenalty):
         if not spikes:
             raise ValueError("loss.activity needs spiking layers, but the model has none")
         shares = [(i + 1) / len(spikes) if self.by_depth else 1.0 for i in range(len(spikes))]
-        terms = [c * 0.5 * s.square().mean() for c, s in zip(shares, spikes, strict=True)]
+        terms = [c * _HalfMeanSquare.apply(s) for c, s in zip(shares, spikes, strict=True)]
         return self.weight * torch.stack(terms).sum()
 
 

@@ -18,6 +18,17 @@ def test_squared_spikes_is_half_the_rate_weighted_by_depth():
     assert flat.item() == pytest.approx(0.1 * (0.5 * 0.75 + 0.5 * 0.5))
 
 
+def test_squared_spikes_of_strided_half_precision_spikes():
+    spikes = (torch.rand(3, 8, 5, 7) < 0.3).to(torch.bfloat16)
+    spikes = spikes.contiguous(memory_format=torch.channels_last).requires_grad_()
+    price = SquaredSpikes(weight=2.0, by_depth=False)([spikes])
+    assert price.dtype == torch.float32
+    assert price.item() == pytest.approx(float(spikes.detach().float().mean()), rel=1e-6)
+    price.backward()
+    expected = 2.0 * spikes.detach().float() / spikes.numel()
+    torch.testing.assert_close(spikes.grad.float(), expected, rtol=1e-2, atol=0)
+
+
 def test_squared_spikes_needs_layers():
     with pytest.raises(ValueError, match=r"loss\.activity"):
         SquaredSpikes(weight=1.0, by_depth=True)([])
