@@ -87,8 +87,18 @@ def _cpu_model() -> str:
 
 def peak_memory(device: torch.device) -> tuple[int, int | None]:
     """Return the peak memory in bytes: of this process, and of torch on a CUDA device."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, macOS in bytes
-    host = peak if sys.platform == "darwin" else peak * 1024
+    host = _peak_rss()
     gpu = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     return host, gpu
+
+
+def _peak_rss() -> int:
+    """Return the most memory this process held, in bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # getrusage would count what a parent held when it started this process
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts in bytes, others in KiB
+    return peak if sys.platform == "darwin" else peak * 1024
