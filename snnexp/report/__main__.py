@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     two = commands.add_parser("compare", help="print what differs between two runs")
     two.add_argument("a", metavar="RUN", type=Path)
     two.add_argument("b", metavar="RUN", type=Path)
+    two.add_argument("--all", action="store_true", help="figures of single classes too")
     two.set_defaults(run=_compare)
     return parser
 
@@ -134,7 +135,7 @@ def _show(args: argparse.Namespace, console: Console) -> int:
 
 
 def _compare(args: argparse.Namespace, console: Console) -> int:
-    compare(read_result(args.a), read_result(args.b), console)
+    compare(read_result(args.a), read_result(args.b), console, args.all)
     return 0
 
 

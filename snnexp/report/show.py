@@ -170,20 +170,23 @@ def _not_the_benchmark(result: Result) -> Text:
     return Text(f"{text} {data.real_data}".strip(), style="yellow")
 
 
-def compare(a: Result, b: Result, console: Console) -> None:
-    """Print what differs between two runs: origin, config, figures, firing rates."""
+def compare(a: Result, b: Result, console: Console, every: bool = False) -> None:
+    """Print what differs between two runs: origin, config, figures, firing rates, cost.
+
+    Figures of single classes are counted only, unless `every` is true.
+    """
     console.print(Text.assemble("A  ", (a.id, "bold"), "\nB  ", (b.id, "bold")))
     sections = {
         "run": (_origin(a), _origin(b)),
         "config": (dict(_flat(a.config)), dict(_flat(b.config))),
     }
-    for title, (left, right) in sections.items():
-        console.print(_differences(title, left, right))
+    for title, sides in sections.items():
+        console.print(_differences(title, *sides))
     for of in ("selected", "last", "max_over_epochs"):
-        figures = [_without_firing(getattr(r.metrics, of) or {}) for r in (a, b)]
-        if any(figures):
-            console.print(_figures(f"figures, {of}", *figures))
-    console.print(_figures("firing and cost", _costs(a), _costs(b)))
+        left, right = (_without_firing(getattr(r.metrics, of) or {}) for r in (a, b))
+        if left or right:
+            console.print(_figures(f"figures, {of}", left, right, every))
+    console.print(_figures("firing and cost", _costs(a), _costs(b), every))
 
 
 def _origin(result: Result) -> dict[str, Any]:
@@ -233,15 +236,26 @@ def _differences(title: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Rend
     return table
 
 
-def _figures(title: str, a: Mapping[str, float], b: Mapping[str, float]) -> Table:
+def _figures(
+    title: str, a: Mapping[str, float], b: Mapping[str, float], every: bool
+) -> RenderableType:
+    """Figures that differ; below them how many do not, or are of single classes."""
+    differing = [key for key in {**a, **b} if a.get(key) != b.get(key)]
+    shown = [key for key in differing if every or not _of_one_class(key)]
+    same, hidden = len({**a, **b}) - len(differing), len(differing) - len(shown)
+    left_out = [f"{same} equal"] if same else []
+    left_out += [f"{hidden} of single classes: give --all"] if hidden else []
+    rest = Text(f"{title}: {', '.join(left_out)}", style="dim")
+    if not shown:
+        return rest
     table = _table(title, "A", "B", "B - A")
-    for key in {**a, **b}:
+    for key in shown:
         cells = [quantity(side[key], key) if key in side else "–" for side in (a, b)]
         both = key in a and key in b
         table.add_row(
             escape(key), *cells, number(b[key] - a[key], key, signed=True) if both else ""
         )
-    return table
+    return Group(table, rest) if left_out else table
 
 
 def _table(first: str, *others: str, justify: Any = "right") -> Table:

@@ -61,14 +61,21 @@ def test_compare_prints_what_differs_and_only_that():
         seed=1, config={"seed": 1, "model": {"tau": 5.0, "same": 1, "new": [1]}},
         code={"commit": "f" * 40, "dirty": True},
     )  # fmt: skip
-    b.metrics.selected = {"test/acc": 0.95}
+    b.metrics.selected = {"test/acc": 0.95, "test/recall/yes": 0.9}
     text = printed(compare, a, b)
     assert "model.tau" in text
     assert "model.new" in text
     assert "model.same" not in text
     assert "ffffffff" in text
     assert "+2.0" in text
-    assert "test/rate/neurons.0" in text
+    assert "test/recall" not in text
+    assert "figures, last: 2 equal" in text
+    b.firing.layers["neurons.0"].rate = 0.05
+    assert re.search(r"test/rate/neurons\.0 +4\.0 % +5\.0 % +\+1\.0", printed(compare, a, b))
+    b.metrics.selected["test/recall/yes"] = 0.5
+    assert "1 of single classes: give --all" in printed(compare, a, b)
+    text = printed(lambda *args: compare(*args, every=True), a, b)
+    assert re.search(r"test/recall/yes +90\.0 % +50\.0 % +-40\.0", text)
     assert "config: no difference" in printed(compare, a, a)
 
 
