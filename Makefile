@@ -8,7 +8,7 @@ DATA   := $(if $(DATA_DIR),data_dir=$(DATA_DIR))
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format smoke list table report bench clean reproduce-all
+.PHONY: help run test lint format smoke list table report bench bench-gpu clean reproduce-all
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z_%-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ table: $(STAMP)  ## rewrite the README's table from outputs/results.csv
 bench: $(STAMP)  ## time the readers against their peers (pip install -e ".[bench]" first)
 	$(BIN)/python -m scripts.bench_events
 	$(BIN)/python -m scripts.bench_traffic
+
+bench-gpu: $(STAMP)  ## time the LIF kernels on an NVIDIA GPU, checked first: RECORD=outputs/bench.csv
+	$(BIN)/python -m scripts.bench_gpu $(if $(RECORD),--record $(RECORD))
 
 clean:  ## remove caches and the environment; outputs and data stay
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .mypy_cache
