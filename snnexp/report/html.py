@@ -161,7 +161,8 @@ def _papers(
             if title in papers:
                 count = f"{kind}s"
                 setattr(papers[title], count, getattr(papers[title], count) + 1)
-    return list(papers.values())
+    # what was measured comes first; the sort keeps the order otherwise
+    return sorted(papers.values(), key=lambda section: not section.cards)
 
 
 def _machines(rows: Iterable[Row]) -> list[tuple[Machine, int]]:

@@ -28,19 +28,12 @@ from snnexp.data.splits import BalancedSampler
 from tasks.traffic import labels, laws, sample, wire
 from tasks.traffic.baseline import linear_accuracy
 from tasks.traffic.encode import SIZE_BINS, TIME_BINS, TimeAxis, Unpaired, histograms
-from tasks.traffic.extract import Extracted, OnFault, Source, extract, find
+from tasks.traffic.extract import HOW_TO_GET, Extracted, OnFault, Source, extract, find
 from tasks.traffic.figures import class_means
 from tasks.traffic.metrics import confusion, derived_problems
 from tasks.traffic.protocols import by_capture, by_window
 from tasks.traffic.windows import Clock, WindowRule
 
-HOW_TO_GET = (
-    "Ask UNB for ISCX VPN-nonVPN 2016 (https://www.unb.ca/cic/datasets/vpn.html) and ISCX"
-    " Tor-nonTor 2016 (https://www.unb.ca/cic/datasets/tor.html), unpack the archives to"
-    " <data_dir>/ISCX/<archive's name>/*.pcap, and give data=real data_dir=<data_dir>; or put"
-    " FlowPic's CSV files (on request, github.com/talshapira/FlowPic) into"
-    " <data_dir>/Classes_csv/<Category>/<Encryption>/*.csv and add task.source=flowpic"
-)
 FOLDERS: dict[Source, tuple[str, ...]] = {
     "captures": ("ISCX", "iscx"),
     "flowpic": ("Classes_csv",),

@@ -24,6 +24,14 @@ from tasks.traffic.flows import Flows, read_flows
 from tasks.traffic.labels import CLASSES, IGNORE, LabelTable
 from tasks.traffic.windows import WindowRule, Windows, cut
 
+HOW_TO_GET = (
+    "Ask UNB for ISCX VPN-nonVPN 2016 (https://www.unb.ca/cic/datasets/vpn.html) and ISCX"
+    " Tor-nonTor 2016 (https://www.unb.ca/cic/datasets/tor.html), unpack the archives to"
+    " <data_dir>/ISCX/<archive's name>/*.pcap, and give data=real data_dir=<data_dir>; or put"
+    " FlowPic's CSV files (on request, github.com/talshapira/FlowPic) into"
+    " <data_dir>/Classes_csv/<Category>/<Encryption>/*.csv and add task.source=flowpic"
+)
+
 Source = Literal["captures", "flowpic"]
 OnFault = Literal["error", "skip"]
 
@@ -96,7 +104,7 @@ def find(
     if not items:
         raise DataError(
             f"no {'/'.join(suffixes)} file of the {len(CLASSES)} classes below {folder}"
-            f" ({len(files)} looked at; task.source={source})"
+            f" ({len(files)} looked at; task.source={source}). {HOW_TO_GET}"
         )
     return items
 
