@@ -10,6 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from snnexp.report.atomic import replacing
+from snnexp.report.collect import collect
+from snnexp.report.folder import LAST_CHECKPOINT, RunFolder
 from snnexp.report.record import RESULT, RecordError, read_paper, read_result, recording
 from tests.report.conftest import PAPER, make_result
 
@@ -52,6 +54,7 @@ def test_a_record_is_validated_before_it_is_written(tmp_path):
     ("change", "message"),
     [
         (lambda c: c.update(schema_version=0), "schema_version is 0, this code reads 1"),
+        (lambda c: c.update(schema_version=2), "schema_version is 2, this code reads 1"),
         (lambda c: c.pop("schema_version"), "schema_version is None"),
         (lambda c: c.pop("config"), "config: Field required"),
         (lambda c: c.update(colour="red"), "colour: Extra inputs"),
@@ -67,6 +70,26 @@ def test_a_file_that_does_not_fit_is_refused_with_the_field(tmp_path, change, me
     with pytest.raises(RecordError, match=message) as error:
         read_result(tmp_path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_a_record_of_another_version_is_left_as_it_is(tmp_path, version):
+    runs, csv = tmp_path / "runs", tmp_path / "results.csv"
+    result = make_result(status="interrupted")
+    folder = runs / result.id
+    folder.mkdir(parents=True)
+    path = result.write(folder)
+    path.write_text(path.read_text().replace('"schema_version": 1', f'"schema_version": {version}'))
+    (folder / LAST_CHECKPOINT).parent.mkdir()
+    (folder / LAST_CHECKPOINT).touch()
+    before = path.read_bytes()
+    refused = f"schema_version is {version}, this code reads 1; read it with the snnexp version"
+    with pytest.raises(RecordError, match=refused), recording(make_result(), folder):
+        pytest.fail("the block must not run")
+    with pytest.raises(RecordError, match=refused):
+        RunFolder.resume(runs, result.name, result.seed, result.config)
+    assert refused in collect([path], csv).problems[0]
+    assert path.read_bytes() == before
 
 
 def test_missing_and_damaged_files(tmp_path):
