@@ -113,7 +113,7 @@ def rows_of(result: Result) -> list[Row]:
         "setting": config_hash(result.config, ignore_seed=True)[:8],
         "commit": result.code.commit or "",
         "dirty": bool(result.code.dirty),
-        "command": shlex.join(result.command),
+        "command": command_line(result.command),
         "machine": _machine(result.environment),
         "versions": _versions(result.environment),
         "device": result.environment.gpu or result.environment.device,
@@ -136,6 +136,16 @@ def rows_of(result: Result) -> list[Row]:
         Row.model_validate(common | {"of": of, "metric": metric, "value": value})
         for of, metric, value in figures
     ]
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return a command as one would type it elsewhere: absolute paths are left open, as `...`."""
+    return shlex.join(_elsewhere(word) for word in words)
+
+
+def _elsewhere(word: str) -> str:
+    key, equals, value = word.rpartition("=")
+    return f"{key}{equals}..." if value.startswith(("/", "~")) else word
 
 
 def _machine(environment: Environment) -> str:
