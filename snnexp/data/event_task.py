@@ -371,6 +371,9 @@ class EventClassification(TaskDataModule):
             name = self.classes[true]
             title = name if true == guess else f"{name}, taken for {self.classes[guess]}"
             row[0].set_title(title, loc="left", fontsize=9)
+        for axis, step in zip(axes[-1], steps, strict=True):
+            axis.set_xlabel(f"frame {step + 1}", fontsize=8)
+        figure.suptitle("more ON events red, more OFF events blue", fontsize=9)
         path = folder / f"{split}_frames.png"
         figure.savefig(path, dpi=110)
         return [path]

@@ -30,7 +30,7 @@ SENSOR = Sensor(48, 64)
 FOCAL, BASELINE = 37.0, 0.4  # pixels, metres
 SECONDS, DEPTH_HZ = 20, 20
 FILM_HZ = 100
-SPEED = 0.9  # metres a second
+SPEED = 1.8  # metres a second
 SIGHT = 7.0
 FARTHEST = 6.3  # of the lidar, metres
 BLIND_MAPS = 3  # at the start
@@ -137,7 +137,7 @@ def _film(
 ) -> Events:
     """Return what an event camera sees of the flight, filmed second by second."""
     camera = EventCamera(
-        SENSOR, rng, threshold=0.25, mismatch=0.08, noise_hz=1.0, refractory_us=500
+        SENSOR, rng, threshold=0.2, mismatch=0.08, noise_hz=1.0, refractory_us=500
     )
     parts = []
     for second in range(SECONDS):

@@ -36,14 +36,14 @@ def random_hall(rng: np.random.Generator, length: float) -> Hall:
     boxes = [(left, 1.2, -2.0, right, 1.4, 12.0), (left, -1.6, -2.0, right, -1.4, 12.0)]
     x = left
     while x < right:
-        wide, z = rng.uniform(0.8, 2.2), rng.uniform(4.0, 6.5)
+        wide, z = rng.uniform(1.5, 4.0), rng.uniform(1.6, 6.2)
         boxes.append((x, -1.6, z, x + wide, 1.4, 9.0))
         x += wide
     x = left
     while x < right:
-        x += rng.uniform(0.25, 0.8)
-        wide, deep, tall = rng.uniform((0.3, 0.3, 0.3), (0.9, 0.9, 1.6))
-        z = rng.uniform(1.3, 4.0)
+        x += rng.uniform(0.6, 2.0)
+        wide, deep, tall = rng.uniform((0.5, 0.3, 0.5), (1.4, 0.9, 1.8))
+        z = rng.uniform(1.1, 4.0)
         floating = rng.uniform(-1.4, 0.2) if rng.random() < 0.4 else 1.2 - tall
         boxes.append((x, floating, z, x + wide, floating + tall, z + deep))
     k = len(boxes)
