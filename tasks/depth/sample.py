@@ -136,9 +136,7 @@ def _film(
     hall: Hall, path: _Path, rays: Any, side: str, rng: np.random.Generator, tick: Any
 ) -> Events:
     """Return what an event camera sees of the flight, filmed second by second."""
-    camera = EventCamera(
-        SENSOR, rng, threshold=0.2, mismatch=0.08, noise_hz=1.0, refractory_us=500
-    )
+    camera = EventCamera(SENSOR, rng, threshold=0.2, mismatch=0.08, noise_hz=1.0, refractory_us=500)
     parts = []
     for second in range(SECONDS):
         frames = np.arange(second * FILM_HZ, (second + 1) * FILM_HZ + 1)
