@@ -161,8 +161,8 @@ def _papers(
             if title in papers:
                 count = f"{kind}s"
                 setattr(papers[title], count, getattr(papers[title], count) + 1)
-    # what was measured comes first; the sort keeps the order otherwise
-    return sorted(papers.values(), key=lambda section: not section.cards)
+    # what was measured comes first, and papers before what no paper claims
+    return sorted(papers.values(), key=lambda p: (not p.cards, p.title == NO_PAPER))
 
 
 def _machines(rows: Iterable[Row]) -> list[tuple[Machine, int]]:
