@@ -17,7 +17,6 @@ from rich.console import Console
 from snnexp import outcome
 from snnexp.config.validate import ConfigError
 from snnexp.data.base import TaskDataModule
-from snnexp.kernels import backend
 from snnexp.report.environment import environment
 from snnexp.report.folder import LAST_CHECKPOINT, RunFolder
 from snnexp.report.record import Data, recording
@@ -60,10 +59,10 @@ def run(cfg: DictConfig) -> float:
         keeper = RunCheckpoint(folder.path / LAST_CHECKPOINT.parent, f"val/{figure}", mode)
         trainer = make_trainer(cfg, folder.path, [history, keeper])
         device = trainer.strategy.root_device
-        provider = backend.resolve(cfg.backend, device)
-        log.info("%s: backend %s on %s, in %s", cfg.name, provider, device, folder.path)
+        providers = " + ".join(sorted(module.model.providers(device))) or "none"
+        log.info("%s: backend %s on %s, in %s", cfg.name, providers, device, folder.path)
         result.environment = environment(
-            device, backend=provider, precision=trainer.precision, world_size=trainer.world_size
+            device, backend=providers, precision=trainer.precision, world_size=trainer.world_size
         )
         on_test = cfg.select_on == "test"
         choosing = task.test_dataloader() if on_test else task.val_dataloader()

@@ -11,6 +11,9 @@
 `reference` elsewhere: on ROCm, too, where the Triton kernels were never run; backend=triton by
 name runs them there. With TRITON_INTERPRET=1 in the environment before Triton is imported, its
 kernels run on CPU tensors, slowly, without a GPU.
+
+The lateral reset has no `triton`: under `auto` it runs as `reference` where the tensors are not on
+the CPU, and the run's record then names both providers.
 """
 
 from __future__ import annotations

@@ -15,32 +15,62 @@ wherever the channel axis stands: the same N = O I neurons are [A, C, L]. So [T,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import prod
-from typing import NamedTuple
 
 from torch import Tensor
 
 
-def memory_order(x: Tensor) -> tuple[int, ...]:
-    """Return the axes of x from the outermost in memory to the innermost."""
+def memory_order(stride: tuple[int, ...]) -> tuple[int, ...]:
+    """Return axes with these strides from the outermost in memory to the innermost."""
     # The stride of an axis of length 1 means nothing, and neither does the place it sorts to.
-    return tuple(sorted(range(x.ndim), key=x.stride, reverse=True))
+    return tuple(sorted(range(len(stride)), key=stride.__getitem__, reverse=True))
 
 
 def is_dense(x: Tensor) -> bool:
     """Say whether x covers its memory without gaps or overlaps, in any order of its axes."""
-    if x.numel() == 0:
+    return x.is_contiguous() or _is_dense(x.shape, x.stride())
+
+
+# A net calls its layers with the same few shapes in every step.
+@lru_cache(maxsize=1024)
+def _is_dense(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    if 0 in shape:
         return True
     expected = 1
-    for axis in reversed(memory_order(x)):
-        if x.shape[axis] != 1:
-            if x.stride(axis) != expected:
+    for axis in reversed(memory_order(stride)):
+        if shape[axis] != 1:
+            if stride[axis] != expected:
                 return False
-            expected *= x.shape[axis]
+            expected *= shape[axis]
     return True
 
 
-class Layout(NamedTuple):
+@lru_cache(maxsize=1024)
+def _layout(
+    shape: tuple[int, ...], stride: tuple[int, ...], time_dim: int, channel_dim: int
+) -> Layout:
+    time_dim, channel_dim = time_dim % len(shape), channel_dim % len(shape)
+    order = memory_order(stride)
+    at, channel_at = order.index(time_dim), order.index(channel_dim)
+    sizes = [shape[axis] for axis in order]
+    return Layout(
+        outer=prod(sizes[:at]),
+        steps=shape[time_dim],
+        inner=prod(sizes[at + 1 :]),
+        above=prod(n for i, n in enumerate(sizes) if i < channel_at and i != at),
+        channels=shape[channel_dim],
+        below=prod(n for i, n in enumerate(sizes) if i > channel_at and i != at),
+        shape=tuple(shape),
+        order=order,
+        time_dim=time_dim,
+        channel_dim=channel_dim,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
     """A dense tensor as [O, T, I], its neurons as [A, C, L], and the way back to its own axes.
 
     `order` are its axes from the outermost in memory to the innermost.
@@ -55,35 +85,33 @@ class Layout(NamedTuple):
     shape: tuple[int, ...]
     order: tuple[int, ...]
     time_dim: int
+    channel_dim: int
 
     @classmethod
     def of(cls, x: Tensor, time_dim: int, channel_dim: int) -> Layout:
         """Return the layout of a dense x."""
-        time_dim, channel_dim = time_dim % x.ndim, channel_dim % x.ndim
-        order = memory_order(x)
-        at, channel_at = order.index(time_dim), order.index(channel_dim)
-        sizes = [x.shape[axis] for axis in order]
-        return cls(
-            outer=prod(sizes[:at]),
-            steps=x.shape[time_dim],
-            inner=prod(sizes[at + 1 :]),
-            above=prod(n for i, n in enumerate(sizes) if i < channel_at and i != at),
-            channels=x.shape[channel_dim],
-            below=prod(n for i, n in enumerate(sizes) if i > channel_at and i != at),
-            shape=tuple(x.shape),
-            order=order,
-            time_dim=time_dim,
-        )
+        return _layout(x.shape, x.stride(), time_dim, channel_dim)
 
-    @property
+    @cached_property
     def neurons(self) -> int:
         """How many neurons there are."""
         return self.outer * self.inner
 
-    @property
-    def _step_order(self) -> list[int]:
+    @cached_property
+    def _step_order(self) -> tuple[int, ...]:
         """The axes of a step (x without time) from the outermost in memory to the innermost."""
-        return [axis - (axis > self.time_dim) for axis in self.order if axis != self.time_dim]
+        return tuple(axis - (axis > self.time_dim) for axis in self.order if axis != self.time_dim)
+
+    @cached_property
+    def _step_stored(self) -> tuple[int, ...]:
+        """The lengths of a step's axes in their order in memory."""
+        return tuple(self.shape[axis] for axis in self.order if axis != self.time_dim)
+
+    @cached_property
+    def _step_back(self) -> tuple[int, ...] | None:
+        """Where each axis of a step stands in memory; None if all stand as they are numbered."""
+        back = tuple(self._step_order.index(axis) for axis in range(len(self._step_order)))
+        return None if back == tuple(range(len(back))) else back
 
     def to_scan(self, x: Tensor) -> Tensor:
         """View a tensor that lies in memory like x as x_OTI; copy one that does not."""
@@ -100,7 +128,5 @@ class Layout(NamedTuple):
 
     def from_step(self, v_ACL: Tensor) -> Tensor:
         """View v_ACL in the axes of x without time."""
-        order = self._step_order
-        shape = [n for axis, n in enumerate(self.shape) if axis != self.time_dim]
-        stored = v_ACL.reshape([shape[axis] for axis in order])
-        return stored.permute([order.index(axis) for axis in range(len(order))])
+        stored = v_ACL.reshape(self._step_stored)
+        return stored if self._step_back is None else stored.permute(self._step_back)

@@ -10,6 +10,8 @@ that holds the addresses of all arrays and all numbers. That has three reasons:
 
 from __future__ import annotations
 
+import ctypes
+from struct import Struct
 from typing import Any
 
 import numba
@@ -18,6 +20,7 @@ import torch
 from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
+from torch import Tensor
 
 #: what a kernel looks like to C
 SIGNATURE = types.void(types.int64, types.int64)
@@ -46,15 +49,34 @@ def call(typingctx: Any, kernel: Any, task: Any, arguments: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), codegen
 
 
+class Record:
+    """The layout of a kernel's arguments: 8 bytes each, integers and addresses before numbers."""
+
+    def __init__(self, integers: tuple[str, ...], numbers: tuple[str, ...]) -> None:
+        self.names = integers + numbers
+        self.dtype = np.dtype(
+            [(n, np.int64) for n in integers] + [(n, np.float64) for n in numbers]
+        )
+        self._packed = Struct(f"={len(integers)}q{len(numbers)}d")
+
+    def fill(self, given: dict[str, Any]) -> ctypes.Array[ctypes.c_char]:
+        """Return a record; a tensor is given by its address, what is not given or None by 0."""
+        values = [given.get(name) for name in self.names]
+        packed = self._packed.pack(
+            *(0 if v is None else v.data_ptr() if isinstance(v, Tensor) else v for v in values)
+        )
+        return ctypes.create_string_buffer(packed, len(packed))
+
+
 @njit(parallel=True, nogil=True, cache=True)
 def _run(kernel: int, arguments: int, tasks: int) -> None:
     for task in prange(tasks):
         call(kernel, np.int64(task), arguments)
 
 
-def run(kernel: Any, arguments: np.ndarray[Any, Any], tasks: int) -> None:
+def run(kernel: Any, arguments: ctypes.Array[ctypes.c_char], tasks: int) -> None:
     """Call kernel(task, arguments) for all tasks."""
-    at = arguments.ctypes.data
+    at = ctypes.addressof(arguments)
     threads = min(tasks, torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
     if threads <= 1:
         for task in range(tasks):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from snnexp.surrogates import (
     ATan,
@@ -43,6 +44,11 @@ CODES = {
 
 def slope_constants(name: str, params: Sequence[float]) -> tuple[float, ...]:
     """Return (a, b, c, d, e) of the table above, 0 where there is none."""
+    return _constants(name, tuple(params))
+
+
+@lru_cache
+def _constants(name: str, params: tuple[float, ...]) -> tuple[float, ...]:
     match from_params(name, params):
         case ATan(alpha=alpha):
             used = [alpha / 2, math.pi / 2 * alpha]

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
 from snnexp.data.base import TaskSpec
+from snnexp.kernels.backend import Provider
+from snnexp.neurons.base import Neuron
 
 
 class ModelOutput(NamedTuple):
@@ -53,6 +56,10 @@ class Model(nn.Module):
                 f"{'static' if s.static else f'{s.n_steps}-step'} input with steps of shape "
                 f"{s.step_shape}. Models that fit: {self.alternatives or 'see configs/model'}"
             )
+
+    def providers(self, device: torch.device) -> set[Provider]:
+        """Return what runs the spiking layers on `device`; more than one where layers differ."""
+        return {m.provider(device) for m in self.modules() if isinstance(m, Neuron)}
 
     def forward(self, x: Tensor) -> ModelOutput:
         """Map one batch to a `ModelOutput`."""

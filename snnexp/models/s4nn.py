@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnexp.data.base import TaskSpec
-from snnexp.kernels.backend import Backend
+from snnexp.kernels.backend import Backend, Provider
 from snnexp.kernels.s4nn import Inference, S4NNRule, SpikeTrains, provider, scores
 from snnexp.models.base import Model, ModelOutput
 from snnexp.neurons.base import Neuron
@@ -125,6 +125,10 @@ class S4NN(Model):
         )
         order = torch.tensor(label_order or range(sizes[-1]))
         self.register_buffer("unit_of_class", order.argsort(), persistent=False)
+
+    def providers(self, device: torch.device) -> set[Provider]:
+        """Return the one provider that learns and infers, always on the CPU."""
+        return {"reference" if self.backend == "reference" else "cpu"}
 
     @property
     def stack(self) -> list[LatencyIF]:

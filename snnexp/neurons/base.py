@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn as nn
 from torch import Tensor
+
+from snnexp.kernels.backend import Provider
 
 
 class NeuronOutput(NamedTuple):
@@ -46,6 +49,13 @@ class Neuron(nn.Module):
         neuron the weights that give the same drive have std * initial_gain = 0.3 / normalised_std.
         """
         return 0.3 / (normalised_std * self.initial_gain)
+
+    def provider(self, device: torch.device) -> Provider:
+        """Return what runs this layer on `device`, never `auto`.
+
+        Raises BackendError where a backend asked for by name cannot.
+        """
+        raise NotImplementedError
 
     def constrain(self) -> None:
         """Bring learned parameters back into their range; called after each optimizer step."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snnexp.kernels.backend import Backend
-from snnexp.kernels.lateral import lateral
+from snnexp.kernels import lateral as lateral_reset
+from snnexp.kernels.backend import Backend, Provider, resolve
 from snnexp.kernels.lif import lif
 from snnexp.neurons.base import Neuron, NeuronOutput
 from snnexp.surrogates import Surrogate
@@ -78,6 +78,11 @@ class S2LIF(Neuron):
         self.decay.clamp_(0, 1)
         self.v_th.clamp_(min=0)
 
+    def provider(self, device: torch.device) -> Provider:
+        """Return the provider of the scan, which is another one for lateral reset."""
+        choose = lateral_reset.provider if self.lateral else resolve
+        return choose(self.backend, device)
+
     def forward(
         self, x: Tensor, v0: Tensor | None = None, weight: Tensor | None = None
     ) -> NeuronOutput:
@@ -95,7 +100,7 @@ class S2LIF(Neuron):
             # Autocast would round the products to bfloat16.
             with torch.autocast(x.device.type, enabled=False):
                 reset_CC = filters_CJ @ filters_CJ.T / norm_C[:, None]
-            out = lateral(
+            out = lateral_reset.lateral(
                 x,
                 v0,
                 self.decay,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from snnexp.kernels.backend import Backend
+from snnexp.kernels.backend import Backend, Provider, resolve
 from snnexp.kernels.lif import Reset, lif
 from snnexp.neurons.base import Neuron, NeuronOutput
 from snnexp.surrogates import Surrogate
@@ -43,6 +43,10 @@ class ScanNeuron(Neuron):
     def coefficients(self) -> tuple[Tensor, Tensor]:
         """Return `decay` and `gain`, 0-d tensors or one value a channel."""
         raise NotImplementedError
+
+    def provider(self, device: torch.device) -> Provider:
+        """Return the provider of the LIF scan."""
+        return resolve(self.backend, device)
 
     def forward(
         self, x: Tensor, v0: Tensor | None = None, weight: Tensor | None = None

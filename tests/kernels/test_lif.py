@@ -180,5 +180,7 @@ def test_the_operator_passes_torchs_own_checks():
     v0 = torch.zeros(2, 4, requires_grad=True)
     given = (x, v0, half, half, one, 0.0, "hard", True, "atan", [2.0], 0, 2, "cpu")
     torch.library.opcheck(
-        lif_op, given, test_utils=("test_schema", "test_autograd_registration", "test_faketensor")
+        lif_op.overload,
+        given,
+        test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )

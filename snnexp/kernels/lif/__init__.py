@@ -47,7 +47,7 @@ def lif(
     for float64 input. Spikes lie in memory like x; an x with gaps or overlaps is copied first.
     Raises ValueError or TypeError for what does not fit, BackendError where `backend` cannot run.
     """
-    _check(x, v0, (decay, gain, v_th), reset, time_dim, channel_dim)
+    check(x, v0, (decay, gain, v_th), reset, time_dim, channel_dim)
     state = torch.float64 if x.dtype == torch.float64 else torch.float32
     x = x if is_dense(x) else x.contiguous()
     decay, gain, v_th = decay.to(state), gain.to(state), v_th.to(state)
@@ -88,7 +88,7 @@ def lif(
     )
 
 
-def _check(
+def check(
     x: Tensor,
     v0: Tensor | None,
     params: tuple[Tensor, Tensor, Tensor],
@@ -96,6 +96,7 @@ def _check(
     time_dim: int,
     channel_dim: int,
 ) -> None:
+    """Raise ValueError or TypeError for what a scan cannot take."""
     if x.dtype not in DTYPES:
         raise TypeError(f"x has dtype {x.dtype}, expected one of {', '.join(map(str, DTYPES))}")
     if reset not in get_args(Reset):

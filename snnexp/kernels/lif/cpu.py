@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from snnexp.kernels import native
+from snnexp.kernels.allocator import empty_like
 from snnexp.kernels.layout import Layout
-from snnexp.kernels.lif.cpu_kernels import ARGUMENTS, WIDTH, backward_kernel, forward_kernel
+from snnexp.kernels.lif.cpu_kernels import (
+    NUMBERS,
+    RECORD,
+    WIDTH,
+    backward_kernel,
+    forward_kernel,
+)
 from snnexp.kernels.slopes import CODES, slope_constants
 
 # Numba knows no bfloat16 and computes no float16: the kernels get the bits.
@@ -30,7 +38,9 @@ SHORT_ROW = 24
 TASK_NEURONS, MAX_TASKS = 8192, 256
 
 
-def _tiling(layout: Layout, itemsize: int) -> dict[str, int]:
+# A net calls its layers with the same few shapes in every step.
+@lru_cache(maxsize=1024)
+def _sizes(layout: Layout, itemsize: int, by_channel: bool) -> dict[str, int]:
     """Cut the neurons into tiles and tasks, by sizes only: sums come out the same everywhere."""
     width = min(WIDTH, max(64, SCRATCH_BYTES // (itemsize * max(1, layout.steps))))
     if layout.inner < SHORT_ROW and layout.outer > 1:
@@ -39,25 +49,22 @@ def _tiling(layout: Layout, itemsize: int) -> dict[str, int]:
     else:
         rows, pieces = 0, -(-layout.inner // width)
         width, tiles = -(-layout.inner // pieces), layout.outer * pieces
-    tasks = max(1, min(tiles, MAX_TASKS, layout.neurons // TASK_NEURONS))
-    return {"rows": rows, "width": width, "tiles": tiles, "tasks": tasks}
+    return {
+        "outer": layout.outer,
+        "steps": layout.steps,
+        "inner": layout.inner,
+        "params": layout.channels if by_channel else 1,
+        "below": layout.below if by_channel else layout.neurons,
+        "rows": rows,
+        "width": width,
+        "tiles": tiles,
+        "tasks": max(1, min(tiles, MAX_TASKS, layout.neurons // TASK_NEURONS)),
+    }
 
 
 def _step(v: Tensor | None, layout: Layout) -> Tensor | None:
     """Return one step's values with the neurons in the order of memory."""
     return None if v is None else layout.to_step(v).contiguous()
-
-
-def _record(layout: Layout, by_channel: bool, **given: Tensor | float | None) -> np.ndarray:
-    """Fill in `ARGUMENTS`: addresses of tensors, sizes, numbers."""
-    values: dict[str, float] = {
-        name: value.data_ptr() if isinstance(value, Tensor) else value or 0
-        for name, value in given.items()
-    }
-    values |= {"outer": layout.outer, "steps": layout.steps, "inner": layout.inner}
-    values |= {"params": layout.channels if by_channel else 1}
-    values |= {"below": layout.below if by_channel else layout.neurons}
-    return np.array([tuple(values.get(name, 0) for name in ARGUMENTS.names or ())], ARGUMENTS)
 
 
 def forward(
@@ -74,26 +81,18 @@ def forward(
     """Run the scan of `reference.lif` on a dense x; return (spikes, v, count)."""
     layout = Layout.of(x, time_dim, channel_dim)
     by_channel, params = _params(decay, gain, v_th, channels=layout.channels)
-    spikes = torch.empty_like(x)
+    spikes = empty_like(x)
     v = torch.empty(layout.neurons, dtype=decay.dtype)
     count = torch.empty(layout.neurons, dtype=torch.float32)
     if layout.neurons:
         v0 = _step(v0, layout)
-        tiling = _tiling(layout, v.itemsize)
-        arguments = _record(
-            layout,
-            by_channel,
-            x=x,
-            v0=v0,
-            s=spikes,
-            v=v,
-            count=count,
-            v_reset=v_reset,
-            **params,
-            **tiling,
+        sizes = _sizes(layout, v.itemsize, by_channel)
+        outputs = {"s": spikes, "v": v, "count": count}
+        arguments = RECORD.fill(
+            {"x": x, "v0": v0, "v_reset": v_reset, **outputs, **params, **sizes}
         )
         kernel = forward_kernel(STORED[x.dtype], STATE[v.dtype], reset, by_channel)
-        native.run(kernel, arguments, tiling["tasks"])
+        native.run(kernel, arguments, sizes["tasks"])
     return spikes, layout.from_step(v), layout.from_step(count)
 
 
@@ -128,30 +127,18 @@ def backward(
     """
     layout = Layout.of(x, time_dim, channel_dim)
     by_channel, params = _params(decay, gain, v_th, channels=layout.channels)
-    tiling = _tiling(layout, decay.itemsize) if layout.neurons else {"tasks": 0}
-    grad_x = torch.empty_like(x)
+    sizes = _sizes(layout, decay.itemsize, by_channel) if layout.neurons else {"tasks": 0}
+    grad_x = empty_like(x)
     grad_v0 = None if v0 is None else torch.empty(layout.neurons, dtype=decay.dtype)
-    sums = torch.zeros(
-        tiling["tasks"], 3, layout.channels if by_channel else 1, dtype=torch.float64
-    )
+    sums = torch.zeros(sizes["tasks"], 3, layout.channels if by_channel else 1, dtype=torch.float64)
     if layout.neurons:
         v0, grad_v = _step(v0, layout), _step(grad_v, layout)
-        constants = slope_constants(surrogate, surrogate_params)
-        arguments = _record(
-            layout,
-            by_channel,
-            x=x,
-            v0=v0,
-            grad_s=grad_spikes,
-            grad_v=grad_v,
-            grad_x=grad_x,
-            grad_v0=grad_v0,
-            sums=sums,
-            v_reset=v_reset,
-            **{f"c{i}": c for i, c in enumerate(constants)},
-            **params,
-            **tiling,
+        given = {"x": x, "v0": v0, "grad_s": grad_spikes, "grad_v": grad_v, "v_reset": v_reset}
+        outputs = {"grad_x": grad_x, "grad_v0": grad_v0, "sums": sums}
+        constants = dict(
+            zip(NUMBERS[1:], slope_constants(surrogate, surrogate_params), strict=True)
         )
+        arguments = RECORD.fill({**given, **outputs, **constants, **params, **sizes})
         kernel = backward_kernel(
             STORED[x.dtype],
             STATE[decay.dtype],
@@ -161,13 +148,13 @@ def backward(
             by_channel,
             learned,
         )
-        native.run(kernel, arguments, tiling["tasks"])
-    empty = decay.new_empty(0)
-    of_v0 = empty if grad_v0 is None else layout.from_step(grad_v0)
-    if not learned:
-        return grad_x, of_v0, empty, empty, empty
+        native.run(kernel, arguments, sizes["tasks"])
+    # an operator's outputs must not share memory
+    of_v0 = decay.new_empty(0) if grad_v0 is None else layout.from_step(grad_v0)
     of_decay, of_gain, of_th = (
-        total.to(p.dtype) if p.ndim else total.sum().to(p.dtype)
-        for total, p in zip(sums.sum(0), (decay, gain, v_th), strict=True)
+        (sums[:, i].sum(0) if p.ndim else sums[:, i].sum()).to(p.dtype)
+        if learned
+        else decay.new_empty(0)
+        for i, p in enumerate((decay, gain, v_th))
     )
     return grad_x, of_v0, of_decay, of_gain, of_th

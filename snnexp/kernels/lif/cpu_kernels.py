@@ -30,7 +30,7 @@ from llvmlite import ir
 from numba import carray, cfunc, float32, int16, njit, types, uint32
 from numba.extending import intrinsic, overload
 
-from snnexp.kernels.native import SIGNATURE, pointer
+from snnexp.kernels.native import SIGNATURE, Record, pointer
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "cache": True}
 
@@ -48,9 +48,8 @@ NUMBERS = ("v_reset", "c0", "c1", "c2", "c3", "c4")
 #: count is float32, sums [tasks, 3, params] float64, all others are of the type of x. A tile holds
 #: `rows` whole rows of x_OTI or, with rows 0, up to `width` neurons of one row. c0 to c4 are the
 #: surrogate's constants.
-ARGUMENTS = np.dtype(
-    [(name, np.int64) for name in (*ADDRESSES, *SIZES)] + [(name, np.float64) for name in NUMBERS]
-)
+RECORD = Record((*ADDRESSES, *SIZES), NUMBERS)
+ARGUMENTS = RECORD.dtype
 
 ATAN, SIGMOID, FAST_SIGMOID, TRIANGLE, RECTANGLE, ERF, MULTI_GAUSSIAN = range(7)
 

@@ -12,6 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from snnexp.kernels.operator import Operator
 
 
 def provider_module(provider: str) -> ModuleType:
@@ -27,8 +31,7 @@ def provider_module(provider: str) -> ModuleType:
     raise ValueError(f"no compiled provider {provider!r} of the LIF scan")
 
 
-@torch.library.custom_op("snnexp::lif", mutates_args=())
-def lif_op(
+def _lif(
     x: Tensor,
     v0: Tensor | None,
     decay: Tensor,
@@ -44,13 +47,12 @@ def lif_op(
     provider: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (spikes, v, count) of a dense x; see `snnexp.kernels.lif.reference`."""
-    spikes, v, count = provider_module(provider).forward(
+    outputs: tuple[Tensor, Tensor, Tensor] = provider_module(provider).forward(
         x, v0, decay, gain, v_th, v_reset, reset, time_dim, channel_dim
     )
-    return spikes, v, count
+    return outputs
 
 
-@lif_op.register_fake
 def _lif_fake(
     x: Tensor,
     v0: Tensor | None,
@@ -74,8 +76,7 @@ def _lif_fake(
     )
 
 
-@torch.library.custom_op("snnexp::lif_backward", mutates_args=())
-def lif_backward_op(
+def _lif_backward(
     grad_spikes: Tensor,
     grad_v: Tensor | None,
     x: Tensor,
@@ -97,7 +98,7 @@ def lif_backward_op(
     if grad_spikes.stride() != x.stride():
         same = torch.empty_like(x)
         grad_spikes = same.copy_(grad_spikes)
-    grad_x, grad_v0, *of_params = provider_module(provider).backward(
+    grads: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = provider_module(provider).backward(
         grad_spikes,
         grad_v,
         x,
@@ -114,12 +115,9 @@ def lif_backward_op(
         channel_dim,
         learned,
     )
-    # an operator's outputs must not share memory: the providers cut these from one small array
-    grad_decay, grad_gain, grad_v_th = (g.clone() for g in of_params)
-    return grad_x, grad_v0.clone() if v0 is None else grad_v0, grad_decay, grad_gain, grad_v_th
+    return grads
 
 
-@lif_backward_op.register_fake
 def _lif_backward_fake(
     grad_spikes: Tensor,
     grad_v: Tensor | None,
@@ -147,33 +145,43 @@ def _lif_backward_fake(
     )
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    x, v0, decay, gain, v_th, *ctx.settings = inputs
-    ctx.save_for_backward(x, v0, decay, gain, v_th)
-    ctx.mark_non_differentiable(output[2])
-    ctx.set_materialize_grads(False)
+lif_backward_op = Operator("lif_backward", _lif_backward, _lif_backward_fake)
 
 
-def _backward(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None, _: Any) -> Any:
-    x, v0, decay, gain, v_th = ctx.saved_tensors
-    needs = ctx.needs_input_grad
-    if grad_spikes is None and grad_v is None:
-        return (None,) * len(needs)
-    *settings, provider = ctx.settings
-    grads = lif_backward_op(
-        torch.zeros_like(x) if grad_spikes is None else grad_spikes,
-        grad_v,
-        x,
-        v0,
-        decay,
-        gain,
-        v_th,
-        *settings,
-        any(needs[2:5]),
-        provider,
-    )
-    wanted = [g if need else None for g, need in zip(grads, needs[:5], strict=True)]
-    return (*wanted, *(None,) * (len(needs) - 5))
+class _Derivative(Function):
+    """Keep the inputs for the backward, which computes the membranes again."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        x, v0, decay, gain, v_th, *ctx.settings = inputs
+        spikes, v, count = lif_op(*inputs)
+        ctx.save_for_backward(x, v0, decay, gain, v_th)
+        ctx.mark_non_differentiable(count)
+        ctx.set_materialize_grads(False)
+        return spikes, v, count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None, _: Any) -> Any:
+        x, v0, decay, gain, v_th = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        if grad_spikes is None and grad_v is None:
+            return (None,) * len(needs)
+        *settings, provider = ctx.settings
+        grads = lif_backward_op(
+            torch.zeros_like(x) if grad_spikes is None else grad_spikes,
+            grad_v,
+            x,
+            v0,
+            decay,
+            gain,
+            v_th,
+            *settings,
+            any(needs[2:5]),
+            provider,
+        )
+        wanted = [g if need else None for g, need in zip(grads, needs[:5], strict=True)]
+        return (*wanted, *(None,) * (len(needs) - 5))
 
 
-lif_op.register_autograd(_backward, setup_context=_setup)
+lif_op = Operator("lif", _lif, _lif_fake, _Derivative)

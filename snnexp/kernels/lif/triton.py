@@ -191,10 +191,10 @@ def backward(
                 **_sizes(layout, tile, decay.dtype),
                 **OPTIONS,
             )
-    empty = decay.new_empty(0)
-    of_v0 = empty if grad_v0 is None else layout.from_step(grad_v0)
+    # an operator's outputs must not share memory
+    of_v0 = decay.new_empty(0) if grad_v0 is None else layout.from_step(grad_v0)
     of_params = [
-        empty if partial is None else _total(partial, p, layout)
+        decay.new_empty(0) if partial is None else _total(partial, p, layout)
         for partial, p in zip(sums, params, strict=True)
     ]
     return grad_x, of_v0, of_params[0], of_params[1], of_params[2]
