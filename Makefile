@@ -57,9 +57,11 @@ report: $(STAMP)  ## one HTML page of all results: outputs/report.html
 table: $(STAMP)  ## rewrite the README's table from outputs/results.csv
 	$(BIN)/python -m snnexp.report table
 
-bench: $(STAMP)  ## time the readers against their peers (pip install -e ".[bench]" first)
-	$(BIN)/python -m scripts.bench_events
-	$(BIN)/python -m scripts.bench_traffic
+bench: $(STAMP)  ## time kernels and readers against their peers (pip install -e ".[bench]" first); RECORD=outputs/bench.csv
+	$(BIN)/python -m scripts.bench_kernels $(if $(RECORD),--record $(RECORD))
+	$(BIN)/python -m scripts.bench_kernels --keep-memory --only layers $(if $(RECORD),--record $(RECORD))
+	$(BIN)/python -m scripts.bench_events $(if $(RECORD),--record $(RECORD))
+	$(BIN)/python -m scripts.bench_traffic $(if $(RECORD),--record $(RECORD))
 
 bench-gpu: $(STAMP)  ## time the LIF kernels on an NVIDIA GPU, checked first: RECORD=outputs/bench.csv
 	$(BIN)/python -m scripts.bench_gpu $(if $(RECORD),--record $(RECORD))

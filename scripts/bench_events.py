@@ -2,7 +2,7 @@
 
     python -m scripts.bench_events                       # random events
     python -m scripts.bench_events --events 20000000
-    python -m scripts.bench_events --record FILE.csv     # and append the rows to a csv
+    python -m scripts.bench_events --record outputs/bench.csv
 
 Everything runs on one core. Equality with each peer is checked first, on the very events that are
 timed; a peer that differs ends the run. Peers that are not installed are named and left out
@@ -12,14 +12,10 @@ timed; a peer that differs ends the run. Peers that are not installed are named 
 from __future__ import annotations
 
 import argparse
-import csv
-import platform
-import subprocess
 import time
 from collections.abc import Callable
-from datetime import date
 from functools import partial
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,6 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from scripts.bench_record import Row, append, origin, processor, version
 from snnexp.data.events import Binning, Events, FrameFormat, Sensor, clean, stream_frames
 
 FRAMES = 16
@@ -133,20 +130,29 @@ def compare(n: int, sensor: Sensor, by: str, repeats: int) -> dict[str, float]:
     return {name: n / seconds / 1e6 for name, seconds in best(programs, repeats).items()}
 
 
-def facts() -> dict[str, str]:
-    """Return what a figure depends on: processor, versions, commit, day."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].split(":", 1)[1].strip() if lines else model
-    packages = [p for p in ("numpy", "numba", *PEERS) if find_spec(p) is not None]
-    versions = " ".join(f"{p} {metadata.version(p)}" for p in packages)
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return {"cpu": model, "threads": "1", "versions": versions, "commit": commit,
-            "date": date.today().isoformat()}  # fmt: skip
+def rows_of(rates: dict[str, float], what: str, n: int) -> list[Row]:
+    """Turn millions of events a second into rows; ours is related to a peer, all others to ours."""
+    ms = {name: n / rate / 1e3 for name, rate in rates.items()}
+    peer = next((name for name in PEERS if name in ms), None)
+    rows = []
+    for name, spent in ms.items():
+        to = peer if name == "snnexp" else "snnexp"
+        rows.append(
+            Row(
+                what=what,
+                n=n,
+                t=FRAMES,
+                dtype="int16",
+                provider=name,
+                device=processor(),
+                threads=1,
+                ms=spent,
+                ratio_to=to,
+                ratio=None if to is None else ms[to] / spent,
+                peer=version(name if name in PEERS else "numba"),
+            )
+        )
+    return rows
 
 
 def main() -> None:
@@ -157,35 +163,24 @@ def main() -> None:
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
     console = Console()
-    rows = []
+    rows: list[Row] = []
+    table = Table("camera", "by", "program", "million events/s", "ratio", "to")
     for camera, sensor in SENSORS.items():
         for by in ("number", "time"):
             console.print(f"{camera}, {FRAMES} frames by {by}: checking, then timing ...")
             rates = compare(options.events, sensor, by, options.repeats)
-            rows += [
-                {"camera": camera, "by": by, "program": name, "million_events_s": f"{rate:.1f}"}
-                for name, rate in rates.items()
-            ]
-    table = Table(*rows[0], title=f"{options.events:,} events into {FRAMES} frames, one core")
-    for row in rows:
-        table.add_row(*row.values())
+            made = rows_of(rates, f"events to frames by {by}, {camera}", options.events)
+            for row, rate in zip(made, rates.values(), strict=True):
+                ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+                table.add_row(camera, by, row.provider, f"{rate:.1f}", ratio, row.ratio_to)
+            rows += made
+    table.title = f"{options.events:,} events into {FRAMES} frames, one core of {processor()}"
     console.print(table)
-    about = facts()
-    console.print(", ".join(f"{k}: {v}" for k, v in about.items()))
     absent = [name for name in PEERS if find_spec(name) is None]
     if absent:
         console.print(f"not installed, left out: {', '.join(absent)}")
     if options.record is not None:
-        _append(options.record, [row | about for row in rows])
-
-
-def _append(path: Path, rows: list[dict[str, str]]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
+        append(options.record, rows, origin("scripts.bench_events"))
 
 
 if __name__ == "__main__":

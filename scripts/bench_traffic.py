@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +29,7 @@ from typing import Any
 import cypcap
 import numpy as np
 
+from scripts.bench_record import Row, append, origin, processor, version
 from tasks.traffic.capture import Capture
 from tasks.traffic.flows import read_flows
 from tasks.traffic.sample import plans, write_one
@@ -181,8 +182,8 @@ def timed(program: Callable[[Path], Any], files: Sequence[Path], repeats: int) -
     return best
 
 
-def compare(files: Sequence[Path], repeats: int) -> int:
-    """Check that all programs find the same flows, then print their rates."""
+def compare(files: Sequence[Path], repeats: int, record: Path | None) -> int:
+    """Check that all programs find the same flows, then print (and record) their rates."""
     programs: dict[str, Program] = {"snnexp": ours}
     if _peer("dpkt"):
         programs["dpkt"] = of_dpkt
@@ -199,9 +200,29 @@ def compare(files: Sequence[Path], repeats: int) -> int:
         name: packets / timed(program, files, repeats if name != "scapy" else 1)
         for name, program in programs.items()
     }
+    ms = {name: 1e3 * packets / rate for name, rate in rates.items()}
+    peer = next((name for name in programs if name != "snnexp"), None)
+    rows = []
     for name, rate in rates.items():
-        version = metadata.version(name)
-        print(f"{name:8s} {version:10s} {rate:12,.0f} packets/s {rates['snnexp'] / rate:8.1f} x")
+        print(f"{version(name)} {rate:12,.0f} packets/s {rates['snnexp'] / rate:8.1f} x")
+        to = peer if name == "snnexp" else "snnexp"
+        rows.append(
+            Row(
+                what="captures to flows",
+                n=packets,
+                t=1,
+                dtype="uint8",
+                provider=name,
+                device=processor(),
+                threads=1,
+                ms=ms[name],
+                ratio_to=to,
+                ratio=None if to is None else ms[to] / ms[name],
+                peer=version(name),
+            )
+        )
+    if record is not None:
+        append(record, rows, origin("scripts.bench_traffic"))
     return 0
 
 
@@ -212,6 +233,7 @@ def main() -> int:
     parser.add_argument("--packets", type=int, default=100_000, help="of the sample's captures")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--readers", action="store_true", help="time the container readers alone")
+    parser.add_argument("--record", type=Path, help="csv to append the rows to")
     arguments = parser.parse_args()
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
@@ -233,7 +255,7 @@ def main() -> int:
             print("no capture to read")
             return 1
         if not arguments.readers:
-            return compare(files, arguments.repeats)
+            return compare(files, arguments.repeats, arguments.record)
         packets = sum(read_flows(path).packets for path in files)
         for name, reader in readers().items():
             print(

@@ -22,8 +22,9 @@ def test_a_peer_that_differs_ends_the_run(monkeypatch):
         bench_events.compare(3_001, Sensor(20, 30), "number", 1)
 
 
-def test_rows_are_appended_under_one_header(tmp_path):
-    path = tmp_path / "bench.csv"
-    for rate in ("1.0", "2.0"):
-        bench_events._append(path, [{"program": "snnexp", "million_events_s": rate}])
-    assert path.read_text().split() == ["program,million_events_s", "snnexp,1.0", "snnexp,2.0"]
+def test_rows_are_related_to_each_other():
+    rows = bench_events.rows_of({"tonic": 10.0, "snnexp": 40.0}, "events to frames", 2_000_000)
+    tonic, ours = rows
+    assert (tonic.ms, ours.ms) == (200.0, 50.0)
+    assert (tonic.ratio_to, tonic.ratio) == ("snnexp", 0.25)
+    assert (ours.ratio_to, ours.ratio) == ("tonic", 4.0)
