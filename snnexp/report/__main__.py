@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
     kept = commands.add_parser("figures", help="keep runs' pictures in outputs/figures")
     kept.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    kept.add_argument("--only", nargs="+", default=(), help="names, as in --only curves raster")
     kept.add_argument("--csv", type=Path, default=RESULTS_CSV)
     kept.set_defaults(run=_figures)
 
@@ -122,7 +123,7 @@ def _html(args: argparse.Namespace, console: Console) -> int:
 
 
 def _figures(args: argparse.Namespace, console: Console) -> int:
-    kept = keep(args.runs, read_rows(args.csv))
+    kept = keep(args.runs, read_rows(args.csv), only=args.only)
     size = sum(file.stat().st_size for file in kept)
     console.print(f"{FIGURES}: {len(kept)} figures kept, {size / 1e3:.0f} kB")
     return 0

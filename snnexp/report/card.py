@@ -45,6 +45,7 @@ class Card:
     costs: dict[str, str]
     again: list[str]
     commands: list[str]
+    shown: str
     pictures: list[Picture]
     facts: dict[str, str]
     layers: list[tuple[str, ...]]
@@ -59,9 +60,10 @@ class Card:
 def make_card(setting: Setting, anchor: str, runs: Sequence[Path], figures: Path) -> Card:
     """Put together what the page says of a setting; its folder is looked for below `runs`."""
     head = setting.head
-    newest = max((run[0] for run in setting.runs), key=lambda row: row.started)
-    result, problem = _result(newest.run, runs)
-    of = f"{head.name}, seed {newest.seed}, {head.data} data"
+    latest = sorted((run[0] for run in setting.runs), key=lambda row: row.started, reverse=True)
+    drawn = next((row for row in latest if find(row.run, runs, figures)), latest[0])
+    result, problem = _result(drawn.run, runs)
+    of = f"{head.name}, seed {_part(drawn)}, {head.data} data"
     return Card(
         anchor=anchor,
         name=head.name,
@@ -79,7 +81,8 @@ def make_card(setting: Setting, anchor: str, runs: Sequence[Path], figures: Path
         costs=_costs(setting),
         again=_again(setting),
         commands=list(dict.fromkeys(run[0].command for run in setting.runs if run[0].command)),
-        pictures=[picture(file, of) for file in find(newest.run, runs, figures)],
+        shown=f"seed {_part(drawn)}",
+        pictures=[picture(file, of) for file in find(drawn.run, runs, figures)],
         facts=_facts(result) if result else ({"run folder": problem} if problem else {}),
         layers=_layers(result) if result else [],
     )
@@ -103,8 +106,12 @@ def _seed(setting: Setting, run: tuple[Row, ...]) -> tuple[str, str, str, str]:
         (r.value for r in run if (r.of, r.metric) == (head.main_of, head.main_metric)), None
     )
     shown = NONE if value is None else quantity(value, head.main_metric)
-    fold = "" if run[0].fold is None else f", fold {run[0].fold}"
-    return f"{run[0].seed}{fold}", shown, commit(run[0]), run[0].run
+    return _part(run[0]), shown, commit(run[0]), run[0].run
+
+
+def _part(row: Row) -> str:
+    """`0`, or `0, fold 3` in a cross-validation."""
+    return f"{row.seed}" if row.fold is None else f"{row.seed}, fold {row.fold}"
 
 
 def _costs(setting: Setting) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,11 +88,17 @@ def _small(image: Image.Image) -> Image.Image:
 README = "README.md"
 
 
-def keep(run_folders: Iterable[Path], rows: Iterable[Row], figures: Path = FIGURES) -> list[Path]:
+def keep(
+    run_folders: Iterable[Path],
+    rows: Iterable[Row],
+    figures: Path = FIGURES,
+    only: Collection[str] = (),
+) -> list[Path]:
     """Keep the pictures of collected runs in `figures`, small enough for the repository.
 
-    Its README then says how each was made. Raises RecordError for a run that is not complete, is
-    not in results.csv or has no pictures.
+    `only` names those to keep (`curves`, ...); without it all are kept. The README there then says
+    how each was made. Raises RecordError for a run that is not complete, is not in results.csv or
+    lacks the pictures.
     """
     collected = {row.run: row for row in rows}
     kept = []
@@ -102,9 +108,13 @@ def keep(run_folders: Iterable[Path], rows: Iterable[Row], figures: Path = FIGUR
             raise RecordError(f"{folder}: {result.status}; figures are kept of complete runs only")
         if result.id not in collected:
             raise RecordError(f"{folder}: not in results.csv; collect it first")
-        files = sorted((folder / "figures").glob("*.png"))
+        there = sorted((folder / "figures").glob("*.png"))
+        files = [file for file in there if not only or file.stem in only]
         if not files:
-            raise RecordError(f"{folder}: no figures/*.png in it")
+            raise RecordError(
+                f"{folder}: no {' or '.join(only) or 'picture'} among its figures/*.png "
+                f"({', '.join(file.stem for file in there) or 'there are none'})"
+            )
         for file in files:
             target = figures / result.id / file.name
             with Image.open(file) as image, replacing(target) as temporary:

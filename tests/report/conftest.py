@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from snnexp.report.collect import Row, rows_of
 from snnexp.report.folder import config_hash
 from snnexp.report.record import Result
 
@@ -26,6 +27,24 @@ PAPER = {
     "selection": "selected",
     "deviations": ["firing at v >= v_th, not >"],
 }
+
+REAL = {"variant": "real", "source": "Speech Commands v0.02", "sizes": {"test": 100}}
+EXCERPT = REAL | {"excerpt": "3,243 of 105,829 clips"}
+
+
+def accuracy(value: float, **metrics: Any) -> dict[str, Any]:
+    """Metrics of a run that reached `value`, and less in its last epoch."""
+    return {
+        "select_on": "val",
+        "monitor": "val/acc",
+        "selected": {"test/acc": value, "test/rate": 0.05},
+        "last": {"test/acc": value - 0.02, "test/rate": 0.05},
+    } | metrics
+
+
+def rows(*results: Result) -> list[Row]:
+    """What results.csv holds of these runs."""
+    return [row for result in results for row in rows_of(result)]
 
 
 def make_result(**changes: Any) -> Result:

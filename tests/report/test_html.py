@@ -128,6 +128,14 @@ def test_figures_come_from_the_run_else_from_those_kept(tmp_path):
     ]  # fmt: skip
     assert second.alt.endswith("pellegrini2021_speech, seed 0, real data")
     assert (first.width, second.width, second.height) == (40, 1000, 188)
+    later = real(id="later", started="2026-02-01T00:00:00Z")
+    (card,) = page(result, later, runs=[runs]).papers[0].cards
+    assert card.head.run == "later"
+    assert (len(card.pictures), card.shown) == (0, "seed 0"), "each seed counts by its last run"
+    other = real(seed=1, started="2026-02-01T00:00:00Z")
+    (card,) = page(result, other, runs=[runs]).papers[0].cards
+    assert card.head.seed == 1
+    assert (len(card.pictures), card.shown) == (2, "seed 0"), "the newest run that has pictures"
     assert find(result.id, [runs], kept)[0].is_relative_to(runs)
     assert find(result.id, [], kept)[0].is_relative_to(kept)
     assert find("../figures/" + result.id, [], kept) != []

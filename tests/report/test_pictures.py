@@ -36,8 +36,10 @@ def test_only_collected_complete_runs_with_pictures_are_kept(run, tmp_path):
     rows = rows_of(make_result())
     with pytest.raises(RecordError, match=r"not in results\.csv"):
         keep([run], [], tmp_path / "figures")
+    with pytest.raises(RecordError, match=r"no curves among its figures/\*\.png \(raster\)"):
+        keep([run], rows, tmp_path / "figures", only=["curves"])
     (run / "figures" / "raster.png").unlink()
-    with pytest.raises(RecordError, match="no figures"):
+    with pytest.raises(RecordError, match=r"no picture among .*there are none"):
         keep([run], rows, tmp_path / "figures")
     make_result(status="failed", error="x").write(run)
     with pytest.raises(RecordError, match="failed; figures are kept of complete runs only"):
