@@ -48,7 +48,7 @@ def _git(folder: Path, *args: str) -> str | None:
 def environment(
     device: torch.device, *, backend: str, precision: str, world_size: int
 ) -> Environment:
-    """Return versions and hardware; `backend` is the provider in use, never `auto`."""
+    """Return versions and hardware; `backend` names the providers in use."""
     return Environment(
         versions=_versions(),
         platform=platform.platform(),
