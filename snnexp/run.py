@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -10,7 +11,7 @@ import lightning as L
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -19,7 +20,7 @@ from snnexp.config.validate import ConfigError
 from snnexp.data.base import TaskDataModule
 from snnexp.report.environment import environment
 from snnexp.report.folder import LAST_CHECKPOINT, RunFolder
-from snnexp.report.record import Data, recording
+from snnexp.report.record import Data, Result, recording
 from snnexp.report.show import show
 from snnexp.training.callbacks import EpochSeed, History, RunCheckpoint
 from snnexp.training.module import SNNModule
@@ -33,16 +34,34 @@ MONITOR: dict[str, tuple[str, Literal["min", "max"]]] = {
 }
 
 
+#: makes a callback of a split's figure (`val/acc`) and whether more of it is better
+Watch = Callable[[str, Literal["min", "max"]], Callback]
+
+
 def run(cfg: DictConfig) -> float:
     """Make the run that a validated configuration describes; return its selected test figure.
 
     Everything about it is in `<output_dir>/runs/<name>/seed<k>/<time>-<hash>/result.json`, also
     when it fails or is interrupted.
     """
+    result, folder = execute(cfg)
+    show(result, Console(highlight=False), folder)
+    return result.metrics.selected[f"test/{result.metrics.monitor.partition('/')[2]}"]
+
+
+def execute(
+    cfg: DictConfig, watch: Watch | None = None, command: Sequence[str] | None = None
+) -> tuple[Result, Path]:
+    """Make a run without printing it; return its record and folder.
+
+    `watch` makes one more callback. `command` repeats the run, if this process's own does not.
+    """
     config = cast(dict[str, Any], OmegaConf.to_container(cfg))
     folder, checkpoint = open_folder(cfg, config)
     result = outcome.begin(cfg, config, folder)
-    with recording(result, folder.path):
+    if command is not None:
+        result.command = list(command)
+    with folder, recording(result, folder.path):
         OmegaConf.save(cfg, folder.path / "config.yaml")
         L.seed_everything(cfg.seed, workers=True, verbose=False)
         # filling every fresh tensor would cost five times the step, and finds bugs, not numbers
@@ -57,7 +76,8 @@ def run(cfg: DictConfig) -> float:
         result.metrics.monitor = f"{cfg.select_on}/{figure}"
         history = History(folder.path / "metrics.csv")
         keeper = RunCheckpoint(folder.path / LAST_CHECKPOINT.parent, f"val/{figure}", mode)
-        trainer = make_trainer(cfg, folder.path, [history, keeper])
+        watching = [watch(f"val/{figure}", mode)] if watch else []
+        trainer = make_trainer(cfg, folder.path, [history, keeper, *watching])
         device = trainer.strategy.root_device
         providers = " + ".join(sorted(module.model.providers(device))) or "none"
         log.info("%s: backend %s on %s, in %s", cfg.name, providers, device, folder.path)
@@ -76,9 +96,7 @@ def run(cfg: DictConfig) -> float:
             result.metrics.max_over_epochs = {f"test/{figure}": cast(float, keeper.best)}
         outcome.fill(result, module, task, history, device)
         result.figures = outcome.draw(result, module, task, trainer, folder.path)
-    folder.release()
-    show(result, Console(highlight=False), folder.path)
-    return result.metrics.selected[f"test/{figure}"]
+    return result, folder.path
 
 
 def open_folder(cfg: DictConfig, config: dict[str, Any]) -> tuple[RunFolder, Path | None]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,6 +23,8 @@ PACKAGES = (
 )  # fmt: skip
 #: written by runs and reports themselves: a change there is no change of the code
 NOT_CODE = (":(exclude)outputs", ":(exclude)README.md")
+#: files not yet under version control that are code; others may be a run's own
+CODE = ("snnexp/*.py", "tasks/*.py", "configs/*.yaml", "hydra_plugins/*.py")
 
 
 def code_state() -> Code:
@@ -30,8 +34,24 @@ def code_state() -> Code:
     # a git repository that merely contains the installed package says nothing of this code
     if root is None or _git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return Code(commit=None, dirty=None)
-    changes = _git(Path(root), "status", "--porcelain", "--", ".", *NOT_CODE)
-    return Code(commit=_git(here, "rev-parse", "HEAD"), dirty=changes != "")
+    status = _git(Path(root), "status", "--porcelain", "--", ".", *NOT_CODE)
+    dirty = status != ""
+    return Code(
+        commit=_git(here, "rev-parse", "HEAD"),
+        dirty=dirty,
+        changes=_changes(Path(root)) if dirty else None,
+    )
+
+
+def _changes(root: Path) -> str:
+    """Return a digest of all that differs from the commit; of new files, those that are code."""
+    digest = hashlib.sha256((_git(root, "diff", "HEAD", "--", ".", *NOT_CODE) or "").encode())
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "--", *CODE) or ""
+    for name in new.splitlines():
+        digest.update(name.encode())
+        with suppress(OSError):  # removed since it was listed
+            digest.update((root / name).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _git(folder: Path, *args: str) -> str | None:

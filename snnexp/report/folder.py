@@ -107,8 +107,7 @@ class RunFolder:
         A run that another process still holds is left alone.
         """
         digest = config_hash(config)
-        found = sorted(_parent(root, name, seed).glob(f"*-{digest[:8]}*"), reverse=True)
-        for path in found:
+        for path in runs_of(root, name, seed, digest):
             if not (path / LAST_CHECKPOINT).is_file() or not _unfinished(path, digest):
                 continue
             lock = _lock(path)
@@ -130,6 +129,31 @@ class RunFolder:
     def release(self) -> None:
         """Let go of the folder."""
         self._lock.release()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+
+def runs_of(root: Path, name: str, seed: int, digest: str) -> list[Path]:
+    """Return the folders of the runs of a config, given its hash, the latest first.
+
+    Their names hold only the beginning of the hash: compare the record's `config_hash`.
+    """
+    return sorted(_parent(root, name, seed).glob(f"*-{digest[:8]}*"), reverse=True)
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process, this one included, is at work in a run's folder."""
+    lock = _lock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def _parent(root: Path, name: str, seed: int) -> Path:

@@ -168,10 +168,14 @@ class Data(_Part):
 
 
 class Code(_Part):
-    """The commit the run was made from; None where the code is not in a git repository."""
+    """The commit the run was made from; None where the code is not in a git repository.
+
+    `changes` identifies what was not committed: two runs of equal `Code` ran the same code.
+    """
 
     commit: str | None
     dirty: bool | None
+    changes: str | None = None
 
 
 class Environment(_Part):

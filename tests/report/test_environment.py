@@ -45,6 +45,22 @@ def test_commit_and_dirty_flag(repository):
     assert code_state().dirty is True
 
 
+def test_the_same_uncommitted_changes_are_the_same_code(repository):
+    file = repository / "snnexp" / "environment.py"
+    file.write_text("one change")
+    one = code_state()
+    assert code_state() == one
+    file.write_text("another change")
+    other = code_state()
+    assert (other.commit, other.dirty) == (one.commit, True)
+    assert other.changes != one.changes
+    # a new file of code counts, a file that a run may have left does not
+    (repository / "left_by_a_run.csv").write_text("x")
+    assert code_state() == other
+    (repository / "snnexp" / "new.py").write_text("x")
+    assert code_state() != other
+
+
 def test_a_foreign_repository_around_the_code_says_nothing(repository):
     git(repository, "rm", "-q", "--cached", "snnexp/environment.py")
     assert code_state().commit is None
