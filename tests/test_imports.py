@@ -14,7 +14,8 @@ LAYERS = (
     ("snnexp.metrics", "snnexp.report"),
     ("snnexp.losses", "snnexp.depth_loss", "snnexp.config"),
     ("snnexp.training",),
-    ("snnexp.outcome", "snnexp.run"),
+    ("snnexp.outcome", "snnexp.run", "snnexp.process"),
+    ("snnexp.sweep",),
     ("snnexp.cli", "snnexp.__main__"),
 )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -24,29 +26,43 @@ def compose_config(overrides: Sequence[str] = ()) -> DictConfig:
     Raises ConfigError for a group, option or key that does not exist.
     """
     try:
-        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        with _hydra():
             cfg = compose("config", list(overrides), return_hydra_config=True)
     except HydraException as error:
-        raise ConfigError(list(_explain(error, overrides))) from error
+        raise explained(error, overrides) from error
     choices = dict(cfg.hydra.runtime.choices)
     with open_dict(cfg):
         cfg.pop("hydra")
     return with_name(cfg, choices)
 
 
+def _hydra() -> AbstractContextManager[Any]:
+    """Hydra, ready to compose; inside `hydra.main` the one that is at work."""
+    if GlobalHydra.instance().is_initialized():
+        return nullcontext()
+    return initialize_config_dir(str(CONFIG_DIR), version_base="1.3")
+
+
 def with_name(cfg: DictConfig, choices: dict[str, Any]) -> DictConfig:
-    """Fill `name` from the experiment, or from task and model."""
+    """Fill `name` from the experiment, or from task and model; leave out the keys of sweeps."""
+    with open_dict(cfg):
+        cfg.pop("sweep", None)
     if cfg.name is None:
         experiment = choices.get("experiment")
         cfg.name = experiment or f"{choices['task']}-{choices['model']}"
     return cfg
 
 
+def explained(error: HydraException, overrides: Sequence[str]) -> ConfigError:
+    """Return what Hydra could not compose as problems in plain words, with near misses."""
+    return ConfigError(list(_explain(error, overrides)))
+
+
 def preflight(overrides: Sequence[str]) -> None:
     """Raise ConfigError for overrides that cannot compose, before Hydra reports them its own way.
 
-    Of a sweep (`seed=0,1,2`, `model=a,b`) only overrides with one value are looked at here; each
-    job validates its own configuration.
+    Of a sweep (`seed=0,1,2`, `model=a,b`) only overrides with one value are looked at here; the
+    sweeper composes and validates each job before the first one starts.
     """
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -59,7 +75,7 @@ def _single(override: Override) -> bool:
     key = override.key_or_group
     return (
         not override.is_sweep_override()
-        and not key.startswith("hydra")
+        and (not key.startswith("hydra") or key == "hydra.searchpath")
         and bool(override.input_line)
     )
 
@@ -83,7 +99,11 @@ def _explain(error: HydraException, overrides: Sequence[str]) -> Iterator[str]:
 
 def _near_key(key: str, overrides: Sequence[str]) -> str:
     """Near misses of a dotted key among all keys of the configuration the user meant."""
-    groups = [o for o in overrides if re.match(r"[\w/@.]+=[\w\-]+$", o) and _is_group(o)]
+    groups = [
+        o
+        for o in overrides
+        if (re.match(r"[\w/@.]+=[\w\-]+$", o) and _is_group(o)) or o.startswith("hydra.searchpath")
+    ]
     known = _known_keys(groups)
     candidates = [k for k in known if k.split(".")[0] == key.split(".")[0]] or known
     return near(key, candidates)
@@ -94,7 +114,7 @@ def _is_group(override: str) -> bool:
 
 
 def _known_keys(groups: Sequence[str] = ()) -> list[str]:
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+    with _hydra():
         cfg = compose("config", list(groups))
     return sorted(_flatten(OmegaConf.to_container(cfg, resolve=False)))
 

@@ -1,0 +1,55 @@
+"""What a process needs that computes runs: logging, quiet libraries, a way to stop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+
+from snnexp.kernels import allocator
+
+
+def prepare() -> None:
+    """Set up logging, unless it is already, and memory."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s",
+        handlers=[RichHandler(console=Console(stderr=True), show_path=False, show_time=False)],
+    )
+    # lightning 2.6 with torch 2.14: nothing a user could mend
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+    logging.getLogger("snnexp").debug(allocator.keep_memory_warm())
+
+
+@contextmanager
+def prefixed(prefix: str) -> Iterator[None]:
+    """Begin every line logged with `prefix`: which of several jobs speaks."""
+    handlers = logging.getLogger().handlers
+    before = [(handler, handler.formatter) for handler in handlers]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(f"{prefix}%(message)s"))
+    try:
+        yield
+    finally:
+        for handler, formatter in before:
+            handler.setFormatter(formatter)
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning to warnings; to be called after its import, which sets it to INFO."""
+    for chatty in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def stop(error: Exception) -> NoReturn:
+    """Print what a user can mend without a traceback, and leave with status 2."""
+    text = f"[bold red]error:[/] {escape(str(error))}"
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+    sys.exit(2)
