@@ -32,7 +32,8 @@ class ReportEpoch(Checkpoint):
         # a trial that was cut may come to an epoch a second time: the value is the same
         if epoch not in self.trial.study.trials[self.trial.number].intermediate_values:
             self.trial.report(value, epoch)
-        if self.prune and self.trial.should_prune():
+        last = trainer.max_epochs is not None and epoch + 1 == trainer.max_epochs
+        if self.prune and not last and self.trial.should_prune():
             raise PrunedRun(
                 f"pruned after epoch {epoch + 1}: {self.figure} {value:.4g} is worse than the "
                 "median of earlier trials there"

@@ -51,7 +51,7 @@ def _table(settings: Sequence[Setting], over: Sequence[str]) -> Table:
     table.add_column("n", justify="right")
     several = len({s.metric for s in settings}) > 1
     for setting in settings:
-        cells = [escape(setting.varied.get(key, "")) for key in keys]
+        cells = [escape(_short(setting.varied.get(key, ""))) for key in keys]
         if ranked:
             cells.append(_mean(setting.chosen(), by))
         figure = _mean(setting.values(), setting.metric)
@@ -61,6 +61,14 @@ def _table(settings: Sequence[Setting], over: Sequence[str]) -> Table:
         table.add_row(*cells)
     table.caption = escape(f"mean ± sample standard deviation over {', '.join(over) or 'nothing'}")
     return table
+
+
+def _short(value: str) -> str:
+    """Four digits of a number that a search has drawn; the CSV has all."""
+    try:
+        return value if len(value) <= 8 else f"{float(value):.4g}"
+    except ValueError:
+        return value
 
 
 def _mean(values: Sequence[float], metric: str) -> str:
