@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import io
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,8 @@ _SET_SHARES = {
 #: discharges of the segments run on for longer than those of the recordings: with runs of a
 #: second a line length or band power tells E from D almost without fault
 _RUN_SECONDS = (1.0, 4.0)
+#: scipy's writer keeps a tag in its class: two threads in it write each other's sizes
+_SAVING = threading.Lock()
 _LEAD = 15.0  # seconds simulated before the first one kept
 
 
@@ -114,7 +117,8 @@ class ClipSample:
 def write_mat(path: Path, variables: dict[str, object]) -> None:
     """Write a MATLAB 5 file whose bytes depend on its content alone."""
     content = io.BytesIO()
-    savemat(content, variables)
+    with _SAVING:
+        savemat(content, variables)
     # The first 116 bytes are free text, in which scipy puts the date.
     header = b"MATLAB 5.0 MAT-file, simulated EEG".ljust(116)
     path.write_bytes(header + content.getvalue()[116:])
