@@ -57,9 +57,10 @@ report: $(STAMP)  ## one HTML page of all results: outputs/report.html
 table: $(STAMP)  ## rewrite the README's table from outputs/results.csv
 	$(BIN)/python -m snnexp.report table
 
-bench: $(STAMP)  ## time kernels and readers against their peers (pip install -e ".[bench]" first); RECORD=outputs/bench.csv
+bench: $(STAMP)  ## time kernels, training steps and readers against their peers (pip install -e ".[bench]" first); RECORD=outputs/bench.csv
 	$(BIN)/python -m scripts.bench_kernels $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_kernels --keep-memory --only layers $(if $(RECORD),--record $(RECORD))
+	$(BIN)/python -m scripts.bench_steps $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_events $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_traffic $(if $(RECORD),--record $(RECORD))
 

@@ -18,14 +18,16 @@ Program = Callable[[], Any]
 SECONDS, LEAST, MOST = 6.0, 7, 400
 
 
-def medians(programs: Mapping[str, Program], seconds: float = SECONDS) -> dict[str, float]:
+def medians(
+    programs: Mapping[str, Program], seconds: float = SECONDS, least: int = LEAST
+) -> dict[str, float]:
     """Return the median time of each program in ms; the programs take turns.
 
-    As many rounds as fit into `seconds`, after two that are not counted.
+    As many rounds as fit into `seconds`, at least `least`, after two that are not counted.
     """
     times: dict[str, list[float]] = {name: [] for name in programs}
     begin, rounds = time.perf_counter(), -2
-    while rounds < LEAST or (rounds < MOST and time.perf_counter() - begin < seconds):
+    while rounds < least or (rounds < MOST and time.perf_counter() - begin < seconds):
         for name, program in programs.items():
             start = time.perf_counter()
             program()

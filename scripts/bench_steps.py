@@ -1,0 +1,353 @@
+"""Whole training steps of the papers' networks, beside the same with SpikingJelly's neurons.
+
+    python -m scripts.bench_steps                       # all networks
+    python -m scripts.bench_steps --net plif_net        # one of them; may be repeated
+    python -m scripts.bench_steps --record FILE.csv     # and append the rows to a csv
+
+A step is forward, loss, backward and optimizer, on random input of the real size. The peer is the
+same network with the same weights, of which only the neurons are SpikingJelly 2's, in its own
+multi-step mode: what differs in time is the neurons and what they keep for the backward. Where
+SpikingJelly has the paper's network of its own, that is a third row. Time constants are 2 steps, so
+that both sides compute exactly the same on inputs that are multiples of 1/64.
+
+The correctness gate runs first, in the same command: on every neuron layer's own drive, rounded to
+that grid, spikes must be equal and gradients close. Peak memory is the most that torch's tensors
+hold during a step, beyond weights and input.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from scripts.bench_record import Row, append, origin, processor, version
+from scripts.bench_timing import medians, peak_bytes
+from snnexp.config.compose import compose_config
+from snnexp.data.base import TaskSpec
+from snnexp.kernels import allocator
+from snnexp.losses import Loss
+from snnexp.models.base import Model, ModelOutput
+from snnexp.neurons.base import Neuron, NeuronOutput
+from snnexp.neurons.lif import LIF
+from snnexp.neurons.plif import PLIF
+from snnexp.neurons.scan import ScanNeuron
+from snnexp.surrogates import ATan, Sigmoid, Surrogate
+
+OURS, PEER, ITS_OWN = "snnexp", "spikingjelly", "spikingjelly, its own network"
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network of a paper, on a batch of the real size."""
+
+    model: str
+    spec: TaskSpec
+    batch: int
+    overrides: tuple[str, ...] = ()
+    #: builds SpikingJelly's own network for the same task, if it has one
+    own: Callable[[], nn.Module] | None = None
+
+
+def _task(name: str, step: tuple[int, ...], classes: int, steps: int | None = None) -> TaskSpec:
+    """Describe a task: of `classes` classes, or of depth where there is none."""
+    return TaskSpec(
+        name=name,
+        kind="classification" if classes else "depth",
+        step_shape=step,
+        n_steps=steps,
+        dt=None,
+        classes=tuple(map(str, range(classes))),
+    )
+
+
+def _sj(name: str) -> Any:
+    return import_module(f"spikingjelly.activation_based.{name}")
+
+
+def _multi_step(net: nn.Module) -> nn.Module:
+    _sj("functional").set_step_mode(net, "m")
+    return net
+
+
+def _fashion_mnist_net() -> nn.Module:
+    neuron, surrogate = _sj("neuron"), _sj("surrogate")
+    return _multi_step(
+        _sj("model.parametric_lif_net").FashionMNISTNet(
+            spiking_neuron=neuron.ParametricLIFNode,
+            init_tau=2.0,
+            surrogate_function=surrogate.ATan(),
+            detach_reset=True,
+        )
+    )
+
+
+def _sew_resnet18() -> nn.Module:
+    neuron, surrogate = _sj("neuron"), _sj("surrogate")
+    return _multi_step(
+        _sj("model.sew_resnet").sew_resnet18(
+            cnf="ADD",
+            spiking_neuron=neuron.IFNode,
+            surrogate_function=surrogate.ATan(),
+            detach_reset=True,
+        )
+    )
+
+
+NETS = {
+    "conv_snn": Net(
+        "conv_snn",
+        _task("speech", (3, 40), 12, steps=101),
+        64,
+        ("neuron@model.neuron=lif",),
+    ),
+    "plif_net": Net(
+        "plif_net_mnist",
+        _task("fashion_mnist", (1, 28, 28), 10),
+        16,
+        own=_fashion_mnist_net,
+    ),
+    "sew_resnet18": Net(
+        "sew_resnet18",
+        _task("imagenet", (3, 224, 224), 1000),
+        4,
+        own=_sew_resnet18,
+    ),
+    "stereospike": Net(
+        "stereospike",
+        _task("depth", (4, 260, 346), 0),
+        1,
+        ("model.neuron.tau=2",),
+    ),
+}
+
+
+class PeerNeuron(Neuron):
+    """The twin of one of our neurons, computed by SpikingJelly in its multi-step mode."""
+
+    def __init__(self, of: ScanNeuron) -> None:
+        super().__init__(of.channels, of.time_dim, of.channel_dim)
+        neuron = _sj("neuron")
+        given: dict[str, Any] = {
+            "v_threshold": float(of.v_th),
+            "v_reset": of.v_reset if of.reset == "hard" else None,
+            "surrogate_function": _peer_surrogate(of.surrogate),
+            "detach_reset": of.detach_reset,
+            "step_mode": "m",
+        }
+        if isinstance(of, LIF):
+            decay_input = float(of.gain) != 1
+            self.node = neuron.LIFNode(tau=of.tau, decay_input=decay_input, **given)
+        elif isinstance(of, PLIF):
+            tau = 1 / float(torch.sigmoid(of.w.detach()))
+            self.node = neuron.ParametricLIFNode(init_tau=tau, decay_input=of.decay_input, **given)
+        else:
+            self.node = neuron.IFNode(**given)
+
+    def forward(
+        self, x: Tensor, v0: Tensor | None = None, weight: Tensor | None = None
+    ) -> NeuronOutput:
+        """Run the neurons over time, which SpikingJelly wants as the first axis."""
+        spikes = self.node(x.movedim(self.time_dim, 0))
+        v = self.node.v
+        self.node.reset()
+        return NeuronOutput(spikes.movedim(0, self.time_dim), v, v.new_empty(0))
+
+
+def _peer_surrogate(of: Surrogate) -> Any:
+    surrogate = _sj("surrogate")
+    if isinstance(of, ATan):
+        return surrogate.ATan(alpha=of.alpha)
+    if isinstance(of, Sigmoid) and of.scaled:
+        return surrogate.Sigmoid(alpha=of.alpha)
+    raise SystemExit(f"no SpikingJelly twin of surrogate {of} is written down here")
+
+
+class Batched(Model):
+    """SpikingJelly's own network of a static image, fed and read as ours are."""
+
+    def __init__(self, spec: TaskSpec, net: nn.Module, steps: int, vote: bool) -> None:
+        super().__init__(spec)
+        self.net, self.steps, self.vote = net, steps, vote
+
+    def forward(self, x: Tensor) -> ModelOutput:
+        """Show the image `steps` times; reset afterwards."""
+        out_TBK = self.net(x[None].repeat(self.steps, *[1] * x.ndim))
+        _sj("functional").reset_net(self.net)
+        return ModelOutput(out_TBK.mean(0))
+
+
+def build(net: Net, provider: str) -> tuple[Model, Loss]:
+    """Return a network and its loss; the weights depend on the network alone."""
+    cfg = compose_config(["task=traffic", f"model={net.model}", "backend=auto", *net.overrides])
+    torch.manual_seed(0)
+    node = OmegaConf.create(OmegaConf.to_container(cfg.model, resolve=True))
+    model: Model = instantiate(node, net.spec, _convert_="all")
+    loss: Loss = instantiate(cfg.loss, _convert_="all")
+    if provider == PEER:
+        swap(model)
+    elif provider == ITS_OWN:
+        assert net.own is not None
+        model = Batched(net.spec, net.own(), cfg.model.n_steps, "votes" in cfg.model)
+    return model.train(), loss
+
+
+def swap(module: nn.Module) -> None:
+    """Put SpikingJelly's twin in the place of every neuron layer below `module`."""
+    for name, child in module.named_children():
+        if isinstance(child, ScanNeuron):
+            setattr(module, name, PeerNeuron(child))
+        else:
+            swap(child)
+
+
+def batch(net: Net) -> tuple[Tensor, Tensor]:
+    """Return random input, time first, and targets."""
+    g = torch.Generator().manual_seed(1)
+    steps = () if net.spec.n_steps is None else (net.spec.n_steps,)
+    x = torch.randn(*steps, net.batch, *net.spec.step_shape, generator=g)
+    if net.spec.kind == "depth":
+        x = torch.poisson(torch.full(x.shape, 0.1), generator=g)
+        depth = 2 + 3 * torch.rand(net.batch, 1, *net.spec.step_shape[1:], generator=g)
+        return x, depth
+    return x, torch.randint(len(net.spec.classes), (net.batch,), generator=g)
+
+
+def stepper(net: Net, provider: str) -> Callable[[], None]:
+    """Return a function that makes one training step."""
+    model, loss = build(net, provider)
+    x, target = batch(net)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    kept: dict[str, Tensor] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, Neuron) and loss.activity is not None:
+            module.register_forward_hook(
+                lambda _module, _args, out, name=name: kept.__setitem__(name, out.spikes)
+            )
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        terms = loss(model(x).prediction, target, kept)
+        terms["loss"].backward()
+        optimizer.step()
+        kept.clear()
+
+    return step
+
+
+def check(net: Net) -> int:
+    """Compare every neuron layer with its peer on its own drive; return how many spikes agree.
+
+    Raises SystemExit where a spike differs, or a gradient by more than 1e-4 of its size.
+    """
+    model, _ = build(net, OURS)
+    drives: list[tuple[ScanNeuron, Tensor]] = []
+    for module in model.modules():
+        if isinstance(module, ScanNeuron):
+            module.register_forward_hook(
+                lambda m, args, _: drives.append((m, (args[0].detach() * 64).round() / 64))
+            )
+    model(batch(net)[0])
+    spiked = 0
+    for index, (neuron, drive) in enumerate(drives):
+        if not torch.isfinite(neuron.v_th):
+            continue
+        results = []
+        for layer in (neuron, PeerNeuron(neuron)):
+            x = drive.clone().requires_grad_()
+            out = layer.__class__.forward(layer, x)
+            g = torch.Generator().manual_seed(index)
+            out.spikes.backward(torch.randn(out.spikes.shape, generator=g))
+            assert x.grad is not None
+            results.append((out.spikes.detach(), x.grad))
+        (mine, my_grad), (theirs, their_grad) = results
+        if not torch.equal(mine, theirs):
+            raise SystemExit(f"{net.model}: spikes of neuron layer {index} differ from the peer's")
+        gap = float((my_grad - their_grad).abs().max() / their_grad.abs().max().clamp(min=1e-12))
+        if gap > 1e-4:
+            raise SystemExit(f"{net.model}: gradients of neuron layer {index} differ by {gap:.1e}")
+        spiked += int(mine.sum())
+    if not spiked:
+        raise SystemExit(f"{net.model}: no neuron fired, so the comparison says nothing")
+    return spiked
+
+
+def measure(name: str, repeats: int, memory: bool) -> list[Row]:
+    """Return the rows of one network: ours and, where SpikingJelly is there, the peer's."""
+    net = NETS[name]
+    providers = [OURS]
+    if find_spec("spikingjelly") is not None:
+        providers += [PEER] + ([ITS_OWN] if net.own is not None else [])
+    steps = {p: stepper(net, p) for p in providers}
+    times = medians(steps, seconds=0, least=repeats)
+    return [
+        Row(
+            what=f"training step {name}",
+            n=net.batch,
+            t=net.spec.n_steps or build_steps(net),
+            dtype="float32",
+            provider=p,
+            device=processor(),
+            threads=torch.get_num_threads(),
+            ms=times[p],
+            ratio_to=PEER if p == OURS and PEER in times else None,
+            ratio=times[PEER] / times[p] if p == OURS and PEER in times else None,
+            peak_bytes=peak_bytes(steps[p], 0) if memory else None,
+            peer=None if p == OURS else version("spikingjelly"),
+        )
+        for p in providers
+    ]
+
+
+def build_steps(net: Net) -> int:
+    """Return the steps for which a static input is shown (1: the network has no time)."""
+    cfg = compose_config(["task=traffic", f"model={net.model}"])
+    return int(cfg.model.get("n_steps", None) or 1)
+
+
+def main() -> None:
+    """Check, time, print, and append to a csv where asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--net", action="append", choices=list(NETS), help="default: all")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--no-memory", action="store_true", help="time only")
+    parser.add_argument("--record", type=Path)
+    options = parser.parse_args()
+    allocator.keep_memory_warm()
+    console = Console()
+    if find_spec("spikingjelly") is None:
+        console.print("spikingjelly is not installed, so there is no peer: pip install -e .[bench]")
+    table = Table("network", "provider", "ms a step", "ms / ours", "peak MiB", "peak / ours")
+    rows: list[Row] = []
+    for name in options.net or NETS:
+        if find_spec("spikingjelly") is not None:
+            console.print(f"{name}: {check(NETS[name]):,} spikes agree with the peer; timing ...")
+        found = measure(name, options.repeats, not options.no_memory)
+        rows += found
+        ours = found[0]
+        for row in found:
+            memory = (
+                [f"{row.peak_bytes / 2**20:.0f}", f"{row.peak_bytes / ours.peak_bytes:.2f}"]
+                if row.peak_bytes and ours.peak_bytes
+                else ["", ""]
+            )
+            table.add_row(name, row.provider, f"{row.ms:.1f}", f"{row.ms / ours.ms:.2f}", *memory)
+    console.print(table)
+    if options.record is not None:
+        append(options.record, rows, origin("scripts.bench_steps"))
+
+
+if __name__ == "__main__":
+    main()
