@@ -135,12 +135,13 @@ class CIFAR10DVSTask(EventClassification):
         """Say which part of CIFAR10-DVS this was."""
         sizes = self.sizes()
         total = sum(sizes.values())
+        source, excerpt = "CIFAR10-DVS, complete", ""
         if self.data == "sample":
             source = "drawn things of five classes moved before a simulated event camera"
-        else:
-            source = "CIFAR10-DVS, complete" if total == OFFICIAL else "CIFAR10-DVS, an excerpt: "
-            source += "" if total == OFFICIAL else f"{total:,} of 10,000 recordings"
+        elif total != OFFICIAL:
+            excerpt = f"{total:,} of 10,000 recordings"
+            source = f"CIFAR10-DVS, an excerpt: {excerpt}"
         notes: dict[str, int | float | str] = dict(self.store.notes)
         if len(self.classes) < len(layout.CLASSES):
             notes["classes"] = f"{len(self.classes)} of {len(layout.CLASSES)}"
-        return TaskReport(self.data, source, sizes, notes, HOW_TO_GET[self.source])
+        return TaskReport(self.data, source, sizes, notes, HOW_TO_GET[self.source], excerpt)

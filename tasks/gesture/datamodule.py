@@ -131,12 +131,17 @@ class GestureTask(EventClassification):
         counts = {"train": sizes["train"] + sizes["val"], "test": sizes["test"]}
         official = OFFICIAL[self.source]
         notes: dict[str, int | float | str] = dict(self.store.notes)
+        excerpt = ""
         if self.data == "sample":
             source = "24 drawn people, 11 gestures, simulated event camera"
         else:
-            source = f"DVS128 Gesture ({self.source}), "
-            source += "complete" if counts == official else f"{counts} of {official} samples"
+            if counts != official:
+                excerpt = (
+                    f"{counts['train']:,} of {official['train']:,} training and "
+                    f"{counts['test']:,} of {official['test']:,} test samples"
+                )
+            source = f"DVS128 Gesture ({self.source}), {excerpt or 'complete'}"
             if self.source == "aedat":
                 overlapping = layout.overlaps(self.recordings(self.locate()))
                 notes["label rows that overlap the one ahead"] = overlapping
-        return TaskReport(self.data, source, sizes, notes, HOW_TO_GET[self.source])
+        return TaskReport(self.data, source, sizes, notes, HOW_TO_GET[self.source], excerpt)

@@ -114,13 +114,13 @@ class NMNISTTask(EventClassification):
         """Say which part of N-MNIST this was."""
         sizes = self.sizes()
         counts = {"train": sizes["train"] + sizes["val"], "test": sizes["test"]}
+        source, excerpt = "N-MNIST, complete", ""
         if self.data == "sample":
             source = "scikit-learn's digits under three simulated saccades"
-        elif counts == OFFICIAL:
-            source = "N-MNIST, complete"
-        else:
-            source = (
-                f"N-MNIST, an excerpt: {counts['train']:,} of 60,000 training and "
-                f"{counts['test']:,} of 10,000 test recordings"
+        elif counts != OFFICIAL:
+            excerpt = (
+                f"{counts['train']:,} of 60,000 training and {counts['test']:,} of 10,000 test "
+                "recordings"
             )
-        return TaskReport(self.data, source, sizes, dict(self.store.notes), HOW_TO_GET)
+            source = f"N-MNIST, an excerpt: {excerpt}"
+        return TaskReport(self.data, source, sizes, dict(self.store.notes), HOW_TO_GET, excerpt)

@@ -83,6 +83,7 @@ def test_an_excerpt_says_so(excerpt, tmp_path):
     task.setup()
     report = task.report()
     assert report.source == "CIFAR10-DVS, an excerpt: 60 of 10,000 recordings"
+    assert report.excerpt == "60 of 10,000 recordings"
     assert report.notes["classes"] == "3 of 10"
     assert report.sizes == {"train": 48, "val": 6, "test": 6}
 

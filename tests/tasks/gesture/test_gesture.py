@@ -86,7 +86,8 @@ def test_every_label_row_is_a_sample(official, tmp_path):
     assert sample_2["input"].sum() == ((t >= 650) & (t < 900)).sum()
     assert int(sample_2["target"]) == 1
     report = task.report()
-    assert report.source.startswith("DVS128 Gesture (aedat), {'train': 9, 'test': 3} of")
+    assert report.excerpt == "9 of 1,176 training and 3 of 288 test samples"
+    assert report.source == f"DVS128 Gesture (aedat), {report.excerpt}"
     assert report.notes["label rows that overlap the one ahead"] == 0
 
 

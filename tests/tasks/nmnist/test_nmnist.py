@@ -98,6 +98,7 @@ def test_an_excerpt_says_so(tmp_path, below):
     report = task.report()
     counts = "4 of 60,000 training and 2 of 10,000 test recordings"
     assert report.source == f"N-MNIST, an excerpt: {counts}"
+    assert report.excerpt == counts
     assert report.sizes == {"train": 4, "val": 0, "test": 2}
 
 
