@@ -254,20 +254,25 @@ def check(net: Net) -> int:
     """
     model, _ = build(net, OURS)
     drives: list[tuple[ScanNeuron, Tensor]] = []
-    for module in model.modules():
-        if isinstance(module, ScanNeuron):
-            module.register_forward_hook(
-                lambda m, args, _: drives.append((m, (args[0].detach() * 64).round() / 64))
-            )
+    hooks = [
+        module.register_forward_hook(
+            lambda m, args, _: drives.append((m, (args[0].detach() * 64).round() / 64))
+        )
+        for module in model.modules()
+        if isinstance(module, ScanNeuron)
+    ]
     model(batch(net)[0])
+    for hook in hooks:
+        hook.remove()
     spiked = 0
     for index, (neuron, drive) in enumerate(drives):
         if not torch.isfinite(neuron.v_th):
             continue
         results = []
-        for layer in (neuron, PeerNeuron(neuron)):
+        pair: tuple[Neuron, Neuron] = (neuron, PeerNeuron(neuron))
+        for layer in pair:
             x = drive.clone().requires_grad_()
-            out = layer.__class__.forward(layer, x)
+            out = layer(x)
             g = torch.Generator().manual_seed(index)
             out.spikes.backward(torch.randn(out.spikes.shape, generator=g))
             assert x.grad is not None
