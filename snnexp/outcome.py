@@ -117,7 +117,9 @@ def draw(
     assert module.tested is not None
     predictions = module.tested.predictions
     try:
-        record_raster(module, next(iter(task.test_dataloader())), folder / "raster.npz")
+        for name, batch in task.shown(predictions).items():
+            file = f"raster_{name}.npz" if name else figures.RASTER
+            record_raster(module, batch, folder / file)
         result.write(folder)
         drawn += figures.draw_run(folder, place)
         drawn += task.figures("test", predictions, place)

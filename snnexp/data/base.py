@@ -204,6 +204,13 @@ class TaskDataModule(L.LightningDataModule):
         """Draw this task's own figures into `folder`; return their paths."""
         return []
 
+    def shown(self, predictions: Predictions) -> dict[str, Batch]:
+        """Return test items whose spikes are drawn, each the first of a batch; by name.
+
+        The name is the file's after `raster`; one item without a name unless a task has more.
+        """
+        return {"": next(iter(self.test_dataloader()))}
+
     def state(self) -> dict[str, Any]:
         """Constants fitted on the training set that prediction on a new file needs."""
         return {}

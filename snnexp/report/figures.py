@@ -42,7 +42,8 @@ def draw_run(folder: Path, place: Path) -> list[Path]:
     """Draw what the run's files allow into `place` as PNG; return the paths.
 
     Learning curves and firing rates need metrics.csv, the confusion matrix a classification task,
-    the raster raster.npz; what is not there is left out. Raises RecordError for a damaged file.
+    rasters raster.npz and raster_<name>.npz; what is not there is left out. Raises RecordError for
+    a damaged file.
     """
     result = read_result(folder)
     figures: dict[str, Figure] = {}
@@ -54,8 +55,8 @@ def draw_run(folder: Path, place: Path) -> list[Path]:
             figures["rates"] = rates(history, dt, _caption(result))
     if result.confusion:
         figures["confusion"] = confusion(result.confusion, _caption(result))
-    if (folder / RASTER).is_file():
-        figures["raster"] = raster(folder / RASTER, _caption(result))
+    for file in sorted(folder.glob("raster*.npz")):
+        figures[file.stem] = raster(file, _caption(result))
     return [_save(figure, place / f"{name}.png") for name, figure in figures.items()]
 
 

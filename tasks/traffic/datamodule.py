@@ -278,6 +278,15 @@ class TrafficTask(TaskDataModule):
         """Draw the mean histogram of each class, both directions over time."""
         return [class_means(self._windows(split), folder / f"histograms_{split}.png")]
 
+    def shown(self, predictions: Predictions) -> dict[str, Batch]:
+        """Return the first test window, and the first of each class under the class's name."""
+        target, first = np.unique(predictions.target.numpy(), return_index=True)
+        windows = self._windows("test")
+        items = {
+            labels.CLASSES[k]: int(predictions.index[i]) for k, i in zip(target, first, strict=True)
+        }
+        return {name: windows.__getitems__([i]) for name, i in ({"": 0} | items).items()}
+
     def state(self) -> dict[str, Any]:
         """Return how a new flow is cut and binned."""
         return {

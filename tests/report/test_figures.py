@@ -29,6 +29,12 @@ def test_a_run_gets_its_four_pictures_and_nothing_else_changes(run_folder):
     assert (dict(mpl.rcParams), mpl.get_backend(auto_select=False)) == before
 
 
+def test_every_raster_is_drawn(run_folder):
+    np.savez(run_folder / "raster_yes.npz", **make_raster())
+    names = [p.name for p in figures.draw_run(run_folder, run_folder)]
+    assert names[-2:] == ["raster.png", "raster_yes.png"]
+
+
 def test_what_is_not_there_is_left_out(run_folder):
     (run_folder / "metrics.csv").unlink()
     (run_folder / "raster.npz").unlink()

@@ -162,6 +162,12 @@ def test_hooks(captures, cache, tmp_path):
     assert figures["Chat_VPN_vs_all_f1"] == 1
     (path,) = made.figures("test", perfect, tmp_path)
     assert path.stat().st_size > 10_000
+    shown = made.shown(perfect)
+    assert [*shown] == ["", *(made.spec.classes[k] for k in target.unique())]
+    for name, batch in shown.items():
+        (found,) = batch["target"].tolist()
+        assert found == (target[0] if name == "" else made.spec.classes.index(name))
+        assert target[: batch["index"][0]].tolist().count(found) == 0
     assert made.state()["time_axis"] == "fixed"
     table = marginals(made.datasets["test"])
     np.testing.assert_allclose(table[:, :300].sum(1), table[:, 300:].sum(1))
