@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import torch
@@ -58,7 +57,7 @@ class Surrogate:
     #: fields that must be finite and above 0
     _positive: ClassVar[frozenset[str]] = frozenset({"alpha"})
 
-    @cached_property
+    @property
     def params(self) -> tuple[float, ...]:
         """The fields in order, as floats: what the kernels receive beside `name`."""
         return tuple(float(getattr(self, field.name)) for field in fields(self))

@@ -16,9 +16,10 @@ wherever the channel axis stands: the same N = O I neurons are [A, C, L]. So [T,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import prod
 
+import torch
 from torch import Tensor
 
 
@@ -30,24 +31,17 @@ def memory_order(stride: tuple[int, ...]) -> tuple[int, ...]:
 
 def is_dense(x: Tensor) -> bool:
     """Say whether x covers its memory without gaps or overlaps, in any order of its axes."""
-    return x.is_contiguous() or _is_dense(x.shape, x.stride())
-
-
-# A net calls its layers with the same few shapes in every step.
-@lru_cache(maxsize=1024)
-def _is_dense(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
-    if 0 in shape:
+    if x.is_contiguous() or x.numel() == 0:
         return True
     expected = 1
-    for axis in reversed(memory_order(stride)):
-        if shape[axis] != 1:
-            if stride[axis] != expected:
+    for axis in reversed(memory_order(x.stride())):
+        if x.shape[axis] != 1:
+            if x.stride(axis) != expected:
                 return False
-            expected *= shape[axis]
+            expected *= x.shape[axis]
     return True
 
 
-@lru_cache(maxsize=1024)
 def _layout(
     shape: tuple[int, ...], stride: tuple[int, ...], time_dim: int, channel_dim: int
 ) -> Layout:
@@ -55,25 +49,38 @@ def _layout(
     order = memory_order(stride)
     at, channel_at = order.index(time_dim), order.index(channel_dim)
     sizes = [shape[axis] for axis in order]
+    step_order = tuple([axis - (axis > time_dim) for axis in order if axis != time_dim])
+    step_stored = tuple([n for i, n in enumerate(sizes) if i != at])
+    back = tuple([step_order.index(axis) for axis in range(len(step_order))])
     return Layout(
         outer=prod(sizes[:at]),
         steps=shape[time_dim],
         inner=prod(sizes[at + 1 :]),
-        above=prod(n for i, n in enumerate(sizes) if i < channel_at and i != at),
+        above=prod([n for i, n in enumerate(sizes) if i < channel_at and i != at]),
         channels=shape[channel_dim],
-        below=prod(n for i, n in enumerate(sizes) if i > channel_at and i != at),
+        below=prod([n for i, n in enumerate(sizes) if i > channel_at and i != at]),
         shape=tuple(shape),
         order=order,
         time_dim=time_dim,
         channel_dim=channel_dim,
+        neurons=prod(step_stored),
+        step_order=step_order,
+        step_stored=step_stored,
+        step_back=None if back == tuple(range(len(back))) else back,
     )
+
+
+# A net calls its layers with the same few shapes in every step. torch.compile traces no cache.
+_known_layout = lru_cache(maxsize=1024)(_layout)
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
     """A dense tensor as [O, T, I], its neurons as [A, C, L], and the way back to its own axes.
 
-    `order` are its axes from the outermost in memory to the innermost.
+    `order` are its axes from the outermost in memory to the innermost, `step_order` those of a step
+    (x without time), `step_stored` their lengths in that order. `step_back` says where each axis of
+    a step stands in memory; None if all stand as they are numbered.
     """
 
     outer: int
@@ -86,32 +93,16 @@ class Layout:
     order: tuple[int, ...]
     time_dim: int
     channel_dim: int
+    neurons: int
+    step_order: tuple[int, ...]
+    step_stored: tuple[int, ...]
+    step_back: tuple[int, ...] | None
 
     @classmethod
     def of(cls, x: Tensor, time_dim: int, channel_dim: int) -> Layout:
         """Return the layout of a dense x."""
-        return _layout(x.shape, x.stride(), time_dim, channel_dim)
-
-    @cached_property
-    def neurons(self) -> int:
-        """How many neurons there are."""
-        return self.outer * self.inner
-
-    @cached_property
-    def _step_order(self) -> tuple[int, ...]:
-        """The axes of a step (x without time) from the outermost in memory to the innermost."""
-        return tuple(axis - (axis > self.time_dim) for axis in self.order if axis != self.time_dim)
-
-    @cached_property
-    def _step_stored(self) -> tuple[int, ...]:
-        """The lengths of a step's axes in their order in memory."""
-        return tuple(self.shape[axis] for axis in self.order if axis != self.time_dim)
-
-    @cached_property
-    def _step_back(self) -> tuple[int, ...] | None:
-        """Where each axis of a step stands in memory; None if all stand as they are numbered."""
-        back = tuple(self._step_order.index(axis) for axis in range(len(self._step_order)))
-        return None if back == tuple(range(len(back))) else back
+        of = _layout if torch.compiler.is_compiling() else _known_layout
+        return of(x.shape, x.stride(), time_dim, channel_dim)
 
     def to_scan(self, x: Tensor) -> Tensor:
         """View a tensor that lies in memory like x as x_OTI; copy one that does not."""
@@ -124,9 +115,9 @@ class Layout:
 
     def to_step(self, v: Tensor) -> Tensor:
         """View (or copy, where its axes are stored otherwise) one step as v_ACL."""
-        return v.permute(self._step_order).reshape(self.above, self.channels, self.below)
+        return v.permute(self.step_order).reshape(self.above, self.channels, self.below)
 
     def from_step(self, v_ACL: Tensor) -> Tensor:
         """View v_ACL in the axes of x without time."""
-        stored = v_ACL.reshape(self._step_stored)
-        return stored if self._step_back is None else stored.permute(self._step_back)
+        stored = v_ACL.reshape(self.step_stored)
+        return stored if self.step_back is None else stored.permute(self.step_back)

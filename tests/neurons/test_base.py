@@ -81,3 +81,24 @@ def test_lateral_reset_on_a_gpu_is_the_plain_loop_and_says_so():
     assert s2lif(lateral=True, backend="auto").provider(gpu) == "reference"
     with pytest.raises(BackendError, match="lateral reset has no Triton kernel"):
         s2lif(lateral=True, backend="triton").provider(gpu)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize(("make", "options"), [(lif, {}), (s2lif, {"lateral": True})])
+def test_torch_compiles_each_scan_as_one_graph(make, options, backend):
+    torch.manual_seed(0)
+    neuron = make(3, time_dim=2, channel_dim=1, backend=backend, **options)
+    x = grid(2, 3, 5, 2, high=256).contiguous(memory_format=torch.channels_last)
+    torch._dynamo.reset()
+    run = torch.compile(
+        lambda x: neuron(x, weight=WEIGHT).spikes, fullgraph=True, backend="aot_eager"
+    )
+    grads = []
+    for forward in (run, lambda x: neuron(x, weight=WEIGHT).spikes):
+        leaf = x.clone().requires_grad_()
+        spikes = forward(leaf)
+        spikes.square().sum().backward()
+        grads.append((spikes, leaf.grad))
+    assert grads[0][0].any()
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b)
