@@ -24,9 +24,12 @@ from snnexp.sweep.figures import last_line, main_figure
 from snnexp.sweep.finished import Earlier
 from snnexp.sweep.folder import JobFile, SweepFolder
 from snnexp.sweep.jobs import Job
-from snnexp.sweep.pruning import PrunedRun, watcher
 
 log = logging.getLogger("snnexp")
+
+
+class PrunedRun(SystemExit):
+    """A search has stopped this run; its record says `interrupted`, and it can be gone on with."""
 
 
 def perform(cfg: DictConfig) -> None:
@@ -87,7 +90,11 @@ def _result(
     if cfg.resume is None and earlier.cut():
         cfg = cast(DictConfig, OmegaConf.merge(cfg, {"resume": "auto"}))
         OmegaConf.set_readonly(cfg, True)
-    watch = None if file.trial is None else watcher(folder.path, file.trial)
+    watch = None
+    if file.trial is not None:
+        from snnexp.sweep.pruning import watcher  # needs Optuna, which a grid does not
+
+        watch = watcher(folder.path, file.trial)
     return execute(cfg, watch, ["python", "-m", "snnexp", *file.overrides])
 
 

@@ -12,12 +12,9 @@ from optuna.trial import Trial
 
 from snnexp.config.validate import ConfigError
 from snnexp.run import Watch
+from snnexp.sweep.job import PrunedRun
 
 STUDY = "search"
-
-
-class PrunedRun(SystemExit):
-    """A search has stopped this run; its record says `interrupted`, and it can be gone on with."""
 
 
 class ReportEpoch(Checkpoint):

@@ -7,7 +7,6 @@ from omegaconf import OmegaConf
 from snnexp.config.compose import CONFIG_DIR, compose_config, options
 from snnexp.config.validate import validate
 from snnexp.sweep.jobs import given, multiply
-from snnexp.sweep.search import as_overrides, distribution, some_value
 
 
 @pytest.mark.parametrize("name", options("sweep"))
@@ -18,6 +17,9 @@ def test_its_jobs_are_valid(name):
     params = OmegaConf.to_container(cfg.hydra.sweeper.params)
     overrides = given(params, [])
     if name.startswith("optuna_"):
+        pytest.importorskip("optuna")
+        from snnexp.sweep.search import as_overrides, distribution, some_value
+
         overrides = as_overrides(
             {o.get_key_element(): some_value(distribution(o)) for o in overrides}
         )

@@ -1,11 +1,13 @@
 """A search: its trials, its memory, its pruning, what it refuses."""
 
-import optuna
 import pytest
 
 from snnexp.sweep.jobs import given
-from snnexp.sweep.pruning import STUDY, storage
-from snnexp.sweep.search import distribution
+
+optuna = pytest.importorskip("optuna")
+
+from snnexp.sweep.pruning import STUDY, storage  # noqa: E402
+from snnexp.sweep.search import distribution  # noqa: E402
 
 pytestmark = [
     pytest.mark.usefixtures("steady_code"),
