@@ -25,12 +25,12 @@ def study(sweeps):
 
 
 def test_a_search_resumes_where_it_was_and_asks_for_the_same(sweeps):
-    assert sweeps(*SEARCH, LR, "hydra.sweeper.trials=2") == 0
+    assert sweeps(*SEARCH, LR, "hydra.sweeper.trials=1") == 0
     first = [t.params for t in study(sweeps).trials]
-    assert len(first) == len(sweeps.runs()) == 2
+    assert len(first) == len(sweeps.runs()) == 1
     assert sweeps(*SEARCH, LR, "hydra.sweeper.trials=3") == 0
     trials = study(sweeps).trials
-    assert [t.params for t in trials[:2]] == first
+    assert [t.params for t in trials[:1]] == first
     assert len(trials) == len(sweeps.runs()) == 3
     # the study is told the validation figure of the selected epoch
     vals = {row["job"]: float(row["val"]) for row in sweeps.table("jobs")}
@@ -44,7 +44,7 @@ def test_a_search_resumes_where_it_was_and_asks_for_the_same(sweeps):
 
 
 def test_a_poor_trial_is_pruned(sweeps, monkeypatch):
-    # what the model learns is decided here: the third trial is the worst in each epoch
+    # what the model learns is decided here: the second trial is worse in each epoch
     from snnexp.sweep import pruning
 
     real = optuna.trial.Trial.report
@@ -54,16 +54,16 @@ def test_a_poor_trial_is_pruned(sweeps, monkeypatch):
 
     monkeypatch.setattr(pruning.Trial, "report", report)
     status = sweeps(
-        *SEARCH, LR, "hydra.sweeper.trials=3", "trainer.max_epochs=3", "hydra.sweeper.startup=1"
+        *SEARCH, LR, "hydra.sweeper.trials=2", "trainer.max_epochs=2", "hydra.sweeper.startup=1"
     )
     assert status == 0
     states = [t.state.name for t in study(sweeps).trials]
-    assert states == ["COMPLETE", "PRUNED", "PRUNED"]
+    assert states == ["COMPLETE", "PRUNED"]
     pruned = study(sweeps).trials[1]
     assert list(pruned.intermediate_values) == [0]
-    assert [r.status for r in sweeps.runs()] == ["complete", "interrupted", "interrupted"]
+    assert [r.status for r in sweeps.runs()] == ["complete", "interrupted"]
     assert "pruned after epoch 1: val/acc" in sweeps.runs()[1].error
-    assert "3 jobs: 1 complete, 2 pruned" in sweeps.screen
+    assert "2 jobs: 1 complete, 1 pruned" in sweeps.screen
 
 
 def test_seeds_repeat_a_trial(sweeps):
