@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 
 import hydra
@@ -51,4 +52,4 @@ def _job(cfg: DictConfig) -> float:
 
 
 def _overrides() -> str:
-    return " ".join(o for o in HydraConfig.get().overrides.task if not o.startswith("resume="))
+    return shlex.join(o for o in HydraConfig.get().overrides.task if not o.startswith("resume="))

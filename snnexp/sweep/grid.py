@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,7 @@ class Sweep:
         log.info(
             "sweep %s: %d jobs, %d to do, in %s", self.name, len(jobs), len(todo), self.folder.path
         )
+        before = signal.signal(signal.SIGTERM, _as_interrupt)
         try:
             again = self._round(todo) if todo else []
             # the process that died may have taken others with it: now each has its own turn
@@ -94,7 +96,8 @@ class Sweep:
         except (KeyboardInterrupt, SystemExit):
             return True
         finally:
-            # Lightning ignores the signal from the moment it has seen it
+            signal.signal(signal.SIGTERM, before)
+            # Lightning ignores Ctrl-C from the moment it has seen it
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return False
 
@@ -199,13 +202,18 @@ class Sweep:
         if interrupted:
             console.print(
                 "Interrupted. The same command goes on where it was: python -m snnexp "
-                + " ".join(sys.argv[1:]),
+                + shlex.join(sys.argv[1:]),
                 style="yellow",
                 soft_wrap=True,
                 markup=False,
             )
             return 130
         return int(any(end.status == "failed" for end in ends))
+
+
+def _as_interrupt(number: int, frame: object) -> None:
+    """End a sweep that is told to terminate as Ctrl-C does: with its table, and its jobs."""
+    raise KeyboardInterrupt
 
 
 def _distinct(jobs: Sequence[Job]) -> list[Job]:
