@@ -29,15 +29,18 @@ def baselines(
     - `linear`: accuracy of logistic regression on the standardised features of all channels, its
       penalty chosen on validation; `linear_auc` and `linear_balanced_acc` beside it.
 
-    The line length knows two classes: for more, it tells `positive` from the rest. Also
-    returns the logistic regression's probability of `positive` for each test window [N].
+    The line length knows two classes and is left out for more; the AUC is then that of `positive`
+    against the rest, `linear_e_auc` as the figure is called there. Also returns the logistic
+    regression's probability of `positive` for each test window [N].
     """
     majority = np.bincount(labels["train"]).argmax()
     figures = {"chance": float((labels["test"] == majority).mean())}
-    level = {s: features[s][..., -1].mean(1) for s in features}
-    threshold, sign = _stump(level["train"], labels["train"] == positive)
-    said = sign * level["test"] > threshold
-    figures["line_length"] = float((said == (labels["test"] == positive)).mean())
+    two = len(np.unique(labels["train"])) == 2
+    if two:
+        level = {s: features[s][..., -1].mean(1) for s in features}
+        threshold, sign = _stump(level["train"], labels["train"] == positive)
+        said = sign * level["test"] > threshold
+        figures["line_length"] = float((said == (labels["test"] == positive)).mean())
 
     flat = {s: features[s].reshape(len(features[s]), -1) for s in features}
     best, best_score = None, -1.0
@@ -55,7 +58,7 @@ def baselines(
     scores = best.predict_proba(flat["test"])[:, list(best.classes_).index(positive)]
     auc = roc_auc(labels["test"] == positive, scores)
     if auc is not None:
-        figures["linear_auc"] = auc
+        figures["linear_auc" if two else "linear_e_auc"] = auc
     return figures, scores
 
 

@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from snnexp.data.base import DataError, Predictions, TaskSpec
+from snnexp.report.units import baseline_figure
 from tasks.seizure.sample import write_mat
 from tests.tasks.seizure.conftest import (
     clip_source,
@@ -175,6 +176,10 @@ def test_five_sets(make):
     assert np.bincount(task.table.label).tolist() == [8] * 5
     found = task.extra_metrics("test", oracle(task))
     assert found["e_auc"] == found["segment_acc"] == 1.0
+    trivial = task.baselines()
+    assert {*trivial} == {"chance", "linear", "linear_balanced_acc", "linear_e_auc"}
+    figures = [f"test/{name}" for name in (*found, "acc", "balanced_acc")]
+    assert baseline_figure("linear_e_auc", figures, "test/acc") == "test/e_auc"
 
 
 # Real files: a copy of the sample taken as data=real, then spoilt.
