@@ -133,7 +133,9 @@ class Sweep:
         """Launch jobs; return those to launch again, because a process died with or before them."""
         trouble = "its process died (killed, or out of memory?)"
         try:
-            self._launcher().launch([self._lines(job) for job in jobs], initial_job_idx=0)
+            ends = self._launcher().launch([self._lines(job) for job in jobs], initial_job_idx=0)
+            for end in ends:
+                _ = end.return_value  # raises what a job could not write into its file
         except Exception as error:
             first = next(iter(str(error).splitlines()), "")
             trouble = f"the launcher failed: {type(error).__name__}: {first}"

@@ -91,3 +91,20 @@ def test_a_damaged_file_of_a_job_is_named(sweeps):
     assert sweeps("task.batch_size=0", "sweep.redo=none") == 2
     assert str(file.name) in sweeps.errors.replace("\n", "")
     assert "remove it" in sweeps.errors
+
+
+def test_a_place_that_cannot_be_written_to_is_named(sweeps):
+    (sweeps.output / "file").write_text("in the way")
+    assert sweeps("seed=0", f"output_dir={sweeps.output}/file") == 2
+    assert "the sweep's folder cannot be made" in sweeps.errors
+    assert "output_dir=<folder>" in sweeps.errors
+
+
+def test_a_job_that_cannot_write_its_end_is_not_waited_for(sweeps, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(job, "_to_its_end", full)
+    assert sweeps("seed=0") == 1
+    assert "No space left on device" in sweeps.screen
+    assert not sweeps.runs()
