@@ -39,7 +39,7 @@ class Grid(Sweeper):
 
 
 class Search(Grid):
-    """`hydra/sweeper=search`: a search by Optuna (`snnexp.sweep.search`)."""
+    """`sweep=optuna`: a search by Optuna (`snnexp.sweep.search`)."""
 
     def __init__(self, params: dict[str, Any], **options: Any) -> None:
         super().__init__(params)

@@ -44,7 +44,7 @@ log = logging.getLogger("snnexp")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What configs/hydra/sweeper/search.yaml says beside the space."""
+    """What configs/sweep/optuna.yaml says beside the space."""
 
     trials: int
     batch: int

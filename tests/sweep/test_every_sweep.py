@@ -14,9 +14,11 @@ def test_its_jobs_are_valid(name):
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("config", [f"sweep={name}"], return_hydra_config=True)
     assert str(cfg.hydra.mode).endswith("MULTIRUN"), "without it the file needs -m and says nothing"
+    kind = "Search" if name.startswith("optuna") else "Grid"
+    assert cfg.hydra.sweeper._target_ == f"hydra_plugins.snnexp_sweep.{kind}"
     params = OmegaConf.to_container(cfg.hydra.sweeper.params)
     overrides = given(params, [])
-    if name.startswith("optuna_"):
+    if name.startswith("optuna"):
         pytest.importorskip("optuna")
         from snnexp.sweep.search import as_overrides, distribution, some_value
 

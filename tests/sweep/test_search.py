@@ -16,7 +16,7 @@ pytestmark = [
     ),
 ]
 
-SEARCH = ("hydra/sweeper=search", "hydra.sweeper.startup=2", "hydra.sweeper.warmup=0")
+SEARCH = ("sweep=optuna", "hydra.sweeper.startup=2", "hydra.sweeper.warmup=0")
 LR = "optimizer.lr=tag(log, interval(1e-5, 1e-1))"
 
 
