@@ -75,7 +75,8 @@ def scan(x, **changes):
         "channel_dim": 1,
         "backend": "auto",
     }
-    half, one = (torch.tensor(v, device=x.device) for v in (0.5, 1.0))
+    # filled on the device: a copy from the host could not be captured in a graph
+    half, one = (torch.full((), v, device=x.device) for v in (0.5, 1.0))
     return lif(x, None, half, half, one, **options | changes)
 
 
