@@ -98,6 +98,8 @@ def _row(fields: list[str], where: str) -> Row:
             f"{where} announces {n} packets but holds {len(times)} times and {len(sizes)} sizes,"
             " or lacks the empty field between them"
         )
+    if not np.isfinite(start):
+        raise DataError(f"{where}: start time {start} is no time")
     if not np.isfinite(times).all() or times[0] != 0 or sizes.min() < 0:
         raise DataError(
             f"{where}: times must be numbers that start at 0, sizes must not be below 0"

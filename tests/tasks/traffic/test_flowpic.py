@@ -44,6 +44,7 @@ def test_pairs_within_a_capture(tmp_path):
     ("line", "message"),
     [
         ("hello", "line 2 is no row"),
+        (row("a", ENDS, "inf", [0.0], [1]), "start time inf"),
         (row("a", ENDS, "soon", [0.0], [1]), "line 2 is no row"),
         (row("a", ENDS, 1.0, [0.0, "x"], [1, 2]), "line 2 is no row"),
         (row("a", ENDS, 1.0, [0.0, 1.0], [1]), "announces 2 packets but holds 2 times and 1"),
@@ -66,3 +67,27 @@ def test_a_binary_file(tmp_path):
     path.write_bytes(bytes(range(128, 256)))
     with pytest.raises(DataError, match="cannot be read as FlowPic's CSV"):
         list(read_rows(path))
+
+
+def test_damaged_rows_are_read_or_named(tmp_path):
+    whole = written(
+        tmp_path,
+        row("a", ENDS, 100.0, [0.0, 3.0, 1.0], [50, 52, 51]),
+        row("a", BACK, 100.5, [0.0, 2.0], [70, 80]),
+        row("b", ENDS, 7.0, [0.0], [60]),
+    ).read_bytes()
+    path, outcomes = tmp_path / "damaged.csv", {"read": 0, "refused": 0}
+    for k in range(400):
+        rng, content = np.random.default_rng(k), bytearray(whole)
+        for _ in range(rng.integers(1, 4)):
+            content[rng.integers(len(content))] = rng.choice(list(b'0123456789-.,e\n"nif\xff\x00'))
+        path.write_bytes(bytes(content))
+        try:
+            for _, flows, counts in read_rows(path):
+                assert np.isfinite(flows.time).all()
+                assert len(flows.size) == counts["packets"] == flows.first[-1, 0]
+                assert (flows.size >= 0).all()
+            outcomes["read"] += 1
+        except DataError as error:
+            outcomes["refused" if str(path) in str(error) else "refused without its name"] += 1
+    assert min(outcomes.values()) > 50
