@@ -140,7 +140,7 @@ class Small(nn.Module):
         s = self.s2(self.conv(x_BCTF), weight=self.conv.weight).spikes
         s_TBF = s.permute(2, 0, 1, 3).flatten(2)
         for linear, neuron in zip(self.linears, self.spiking, strict=True):
-            s_TBF = neuron(4 * linear(s_TBF)).spikes
+            s_TBF = neuron(30 * linear(s_TBF)).spikes
         return s_TBF.mean(0)
 
 
