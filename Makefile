@@ -60,6 +60,7 @@ table: $(STAMP)  ## rewrite the README's table from outputs/results.csv
 bench: $(STAMP)  ## time kernels, training steps and readers against their peers (pip install -e ".[bench]" first); RECORD=outputs/bench.csv
 	$(BIN)/python -m scripts.bench_kernels $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_kernels --keep-memory --only layers $(if $(RECORD),--record $(RECORD))
+	$(BIN)/python -m scripts.bench_logging $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_steps $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_events $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_traffic $(if $(RECORD),--record $(RECORD))

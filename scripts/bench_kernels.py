@@ -326,7 +326,7 @@ def first_call() -> float:
 
 def table(rows: list[Row]) -> Table:
     """Lay rows out for the screen."""
-    out = Table(title=f"{STEPS} steps, {THREADS} threads of {rows[0].device}")
+    out = Table(title=f"{STEPS} steps, {rows[0].threads} threads of {rows[0].device}")
     for name in ("what", "N", "provider", "ms", "ratio", "to", "GB/s", "peak MiB"):
         out.add_column(name, no_wrap=True)
     for r in rows:
@@ -358,12 +358,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--seconds", type=float, default=6.0, help="for each group of rows")
+    parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--only", choices=("layers", "rest"), help="a part of the table")
     parser.add_argument("--keep-memory", action="store_true", help="as python -m snnexp does")
     parser.add_argument("--record", type=Path)
     parser.add_argument("--first-call", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(options.threads)
     if options.first_call:
         print(first_call())
         return
