@@ -37,6 +37,6 @@ def test_gradients_of_parameters_are_the_same_each_time():
         assert torch.equal(a, b)
 
 
-def test_a_long_row_is_cut_into_programs():
-    check(Case(shape=(3, 2, 3, 700), learned=True), "triton")
-    assert triton.forward_tile(4200, F32.itemsize).block < 4200
+def test_a_row_is_cut_into_programs():
+    check(Case(shape=(3, 2, 3, 200)), "triton")
+    assert triton.forward_tile(1200, F32.itemsize).block < 1200
