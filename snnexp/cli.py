@@ -37,13 +37,18 @@ def _job(cfg: DictConfig) -> float:
     from snnexp.models.base import SpecError
     from snnexp.run import run
     from snnexp.training.callbacks import TrainingDivergedError
+    from snnexp.training.checkpoint import CheckpointError
+    from snnexp.training.module import CheckpointMismatchError
 
     process.quiet_lightning()
     runtime = HydraConfig.get()
     try:
         frozen = validate(with_name(cfg, dict(runtime.runtime.choices)))
         return run(frozen)
-    except (ConfigError, DataError, SpecError, BackendError, TrainingDivergedError) as error:
+    except (
+        *(ConfigError, DataError, SpecError, BackendError, TrainingDivergedError),
+        *(CheckpointError, CheckpointMismatchError),
+    ) as error:
         process.stop(error)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         log.warning("Interrupted. Go on with: python -m snnexp %s resume=auto", _overrides())

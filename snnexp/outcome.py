@@ -26,6 +26,7 @@ from snnexp.report.record import (
     Size,
 )
 from snnexp.training.callbacks import History
+from snnexp.training.checkpoint import restore_weights
 from snnexp.training.loggers import log_figures
 from snnexp.training.module import SNNModule
 from snnexp.training.raster import record_raster
@@ -64,8 +65,7 @@ def test(
     """Test the weights at hand, or those of a checkpoint; return every figure."""
     if checkpoint is not None:
         # not through the trainer, which would also set its callbacks back to that epoch
-        state = torch.load(checkpoint, map_location=module.device, weights_only=True)
-        module.load_state_dict(state["state_dict"])
+        restore_weights(module, checkpoint)
     trainer.test(module, task.test_dataloader(), verbose=False)
     found = module.tested
     assert found is not None

@@ -48,6 +48,28 @@ def quiet_lightning() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+@contextmanager
+def answering() -> Iterator[None]:
+    """Run a command on a finished run; what a user can mend is said without a traceback."""
+    from snnexp.config.validate import ConfigError
+    from snnexp.data.base import DataError
+    from snnexp.kernels.backend import BackendError
+    from snnexp.models.base import SpecError
+    from snnexp.report.record import RecordError
+    from snnexp.training.checkpoint import CheckpointError
+    from snnexp.training.module import CheckpointMismatchError
+
+    prepare()
+    quiet_lightning()
+    try:
+        yield
+    except (
+        *(ConfigError, DataError, SpecError, BackendError, RecordError),
+        *(CheckpointError, CheckpointMismatchError),
+    ) as error:
+        stop(error)
+
+
 def stop(error: Exception) -> NoReturn:
     """Print what a user can mend without a traceback, and leave with status 2."""
     text = f"[bold red]error:[/] {escape(str(error))}"

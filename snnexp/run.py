@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,6 +24,8 @@ from snnexp.report.folder import LAST_CHECKPOINT, RunFolder
 from snnexp.report.record import Data, Result, recording
 from snnexp.report.show import show
 from snnexp.training.callbacks import EpochSeed, History, RunCheckpoint
+from snnexp.training.checkpoint import read_checkpoint, save_task
+from snnexp.training.loggers import closing
 from snnexp.training.module import SNNModule
 
 log = logging.getLogger("snnexp")
@@ -61,7 +64,7 @@ def execute(
     result = outcome.begin(cfg, config, folder)
     if command is not None:
         result.command = list(command)
-    with folder, recording(result, folder.path):
+    with folder, recording(result, folder.path), ExitStack() as stack:
         OmegaConf.save(cfg, folder.path / "config.yaml")
         L.seed_everything(cfg.seed, workers=True, verbose=False)
         # filling every fresh tensor would cost five times the step, and finds bugs, not numbers
@@ -69,6 +72,7 @@ def execute(
         task: TaskDataModule = build(cfg.task)
         task.prepare_data()
         task.setup("fit")
+        save_task(task, folder.path)
         result.data = Data(**vars(task.report()))
         torch.manual_seed(cfg.seed)  # weights must not depend on what the data drew
         module = make_module(cfg, task)
@@ -78,6 +82,7 @@ def execute(
         keeper = RunCheckpoint(folder.path / LAST_CHECKPOINT.parent, f"val/{figure}", mode)
         watching = [watch(f"val/{figure}", mode)] if watch else []
         trainer = make_trainer(cfg, folder.path, [history, keeper, *watching])
+        stack.enter_context(closing(trainer.loggers, config))
         device = trainer.strategy.root_device
         providers = " + ".join(sorted(module.model.providers(device))) or "none"
         log.info("%s: backend %s on %s, in %s", cfg.name, providers, device, folder.path)
@@ -106,12 +111,13 @@ def open_folder(cfg: DictConfig, config: dict[str, Any]) -> tuple[RunFolder, Pat
         cut = RunFolder.resume(root, cfg.name, cfg.seed, config)
         if cut is not None:
             log.info("resume=auto: going on with %s", cut.path)
+            read_checkpoint(cut.last_checkpoint)
             return cut, cut.last_checkpoint
         log.info("resume=auto: no unfinished run of this configuration below %s", root)
-    elif cfg.resume is not None and not Path(cfg.resume).is_file():
-        raise FileNotFoundError(f"resume={cfg.resume}: no such checkpoint file")
-    folder = RunFolder.create(root, cfg.name, cfg.seed, config)
-    return folder, Path(cfg.resume) if cfg.resume not in (None, "auto") else None
+    named = Path(cfg.resume) if cfg.resume not in (None, "auto") else None
+    if named is not None:
+        read_checkpoint(named)
+    return RunFolder.create(root, cfg.name, cfg.seed, config), named
 
 
 def build(node: DictConfig, *args: Any, **kwargs: Any) -> Any:

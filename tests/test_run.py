@@ -18,6 +18,7 @@ from snnexp.data.base import DataError
 from snnexp.report.record import read_result
 from snnexp.run import run
 from snnexp.training import callbacks
+from snnexp.training.checkpoint import CheckpointError
 from tests.training import toy
 
 pytestmark = pytest.mark.filterwarnings(
@@ -88,6 +89,15 @@ def test_a_complete_run_leaves_everything(tmp_path, capsys):
     assert "sample data" in capsys.readouterr().out
 
 
+def test_mixed_precision_runs_and_is_recorded(tmp_path):
+    run(config(tmp_path, "trainer.precision=bf16-mixed"))
+    result = read_result(folders(tmp_path)[0])
+    assert result.environment.precision == "bf16-mixed"
+    assert result.metrics.selected["test/acc"] > 0.5
+    content = torch.load(folders(tmp_path)[0] / "checkpoints/best.ckpt", weights_only=True)
+    assert {v.dtype for v in content["state_dict"].values()} == {torch.float32}
+
+
 def test_runs_of_one_config_never_share_a_folder(tmp_path):
     first, second = run(config(tmp_path)), run(config(tmp_path))
     assert first == second
@@ -148,7 +158,7 @@ def test_resume_auto_without_a_cut_run_starts_a_new_one(tmp_path):
 
 
 def test_a_named_checkpoint_must_exist(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"resume=nowhere\.ckpt"):
+    with pytest.raises(CheckpointError, match=r"nowhere\.ckpt: no such checkpoint"):
         run(config(tmp_path, "resume=nowhere.ckpt"))
 
 

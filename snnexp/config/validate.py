@@ -12,12 +12,12 @@ import importlib
 import inspect
 import json
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from snnexp.config.schema import Root
@@ -26,6 +26,9 @@ from snnexp.report.record import Paper
 #: keys of a node that Hydra reads itself
 _HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 _OWN = ("snnexp.", "tasks.")
+
+#: yields the problems of a rule that spans several nodes
+CrossRule = Callable[[dict[str, Any]], Iterator[str]]
 
 
 class ConfigError(ValueError):
@@ -38,23 +41,33 @@ class ConfigError(ValueError):
         super().__init__(f"{count} in the configuration:\n{lines}")
 
 
-def validate(cfg: DictConfig) -> DictConfig:
-    """Return a resolved, read-only copy of `cfg`, or raise ConfigError with every problem found."""
+def validate(
+    cfg: DictConfig, root: type[BaseModel] = Root, rules: Sequence[CrossRule] | None = None
+) -> DictConfig:
+    """Return a resolved, read-only copy of `cfg`, or raise ConfigError with every problem found.
+
+    `root` is the schema of its root keys; `rules` span several nodes (null: those of a run).
+    """
     try:
         plain = typing.cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     except OmegaConfBaseException as error:
         raise ConfigError([f"{error.full_key or 'root'}: {error.msg or error}"]) from error
-    problems = list(_check_missing(plain, ""))
-    problems += _check_root(plain)
-    for key, value in plain.items():
-        problems += _check_node(value, key)
+    problems = [*_check_root(plain, root), *check_nodes(plain)]
     if not problems:
-        problems += _check_rules(plain)
+        problems += [p for rule in (_RULES if rules is None else rules) for p in rule(plain)]
     if problems:
         raise ConfigError(problems)
     frozen = OmegaConf.create(plain)
     OmegaConf.set_readonly(frozen, True)
     return frozen
+
+
+def check_nodes(nodes: Mapping[str, Any]) -> list[str]:
+    """Return the problems of some nodes of a resolved configuration, each with its key."""
+    problems = list(_check_missing(dict(nodes), ""))
+    for key, value in nodes.items():
+        problems += _check_node(value, key)
+    return problems
 
 
 def near(word: str, known: typing.Iterable[str]) -> str:
@@ -77,18 +90,19 @@ def _check_missing(node: Any, path: str) -> Iterator[str]:
         yield f"{path}: a value is required; give it as {path}=<value>"
 
 
-def _check_root(plain: dict[str, Any]) -> list[str]:
+def _check_root(plain: dict[str, Any], root: type[BaseModel]) -> list[str]:
     try:
-        Root.model_validate(plain)
+        root.model_validate(plain)
     except ValidationError as error:
-        return [_root_problem(e) for e in error.errors()]
+        # a value that is required says so itself
+        return [_root_problem(e, root) for e in error.errors() if e["input"] != "???"]
     return []
 
 
-def _root_problem(e: Any) -> str:
+def _root_problem(e: Any, root: type[BaseModel]) -> str:
     path = ".".join(str(p) for p in e["loc"])
     if e["type"] == "extra_forbidden":
-        known = Root.model_fields
+        known = root.model_fields
         if len(e["loc"]) > 1:
             known = Paper.model_fields
         return f"{path}: no such key. {near(str(e['loc'][-1]), known)}"
@@ -210,10 +224,6 @@ def _type_problem(error: ValidationError, value: Any, hint: Any, path: str) -> s
     return f"{path}: expected {expected}{inside}, given {value!r}.{suggestion}"
 
 
-def _check_rules(plain: dict[str, Any]) -> list[str]:
-    return [p for rule in _RULES for p in rule(plain)]
-
-
 def _epochs_positive(plain: dict[str, Any]) -> Iterator[str]:
     epochs = plain["trainer"].get("max_epochs")
     if epochs is not None and epochs < 1:
@@ -245,7 +255,7 @@ def _rule_fits_model(plain: dict[str, Any]) -> Iterator[str]:
         )
 
 
-_RULES: tuple[Callable[[dict[str, Any]], Iterator[str]], ...] = (
+_RULES: tuple[CrossRule, ...] = (
     _epochs_positive,
     _clip_whole,
     _backend_runs,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import lightning as L
 import torch
@@ -126,12 +126,43 @@ class TaskReport:
     folds: int | None = None
 
 
+@dataclass(frozen=True)
+class Part:
+    """What of a file is asked for: seconds from its beginning, and one of its inputs by number."""
+
+    start: float | None = None
+    stop: float | None = None
+    index: int | None = None
+
+
+@dataclass(frozen=True)
+class FileInput:
+    """One model input made of a file, [T, ...] (static: [...]).
+
+    `name` tells it from the others of the file: a window's time, a flow. `truth` is a depth map
+    [1, H, W] where the file holds one; `notes` say what was converted.
+    """
+
+    name: str
+    input: Tensor
+    truth: Tensor | None = None
+    notes: tuple[str, ...] = ()
+
+
 class TaskDataModule(L.LightningDataModule):
     """Base of all tasks.
 
     A subclass prepares files in `prepare_data` (download, sample, feature cache: one process),
-    fills `datasets` and `_spec` in `setup`, and may override the hooks at the end.
+    fills `datasets` and `_spec` in `setup`, and may override the hooks at the end. One that can
+    make inputs of single files names their `suffixes` and overrides `inputs_of`.
     """
+
+    #: endings of the files that `read_input` takes, in lower case; none: it takes no files
+    suffixes: tuple[str, ...] = ()
+    #: whether `Part.start` and `Part.stop` mean something in these files
+    cuts_time: bool = False
+    #: whether `inputs_of` itself picks `Part.index`, because making the others would cost
+    picks_index: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -214,3 +245,38 @@ class TaskDataModule(L.LightningDataModule):
     def state(self) -> dict[str, Any]:
         """Constants fitted on the training set that prediction on a new file needs."""
         return {}
+
+    def restore(self, spec: TaskSpec, state: dict[str, Any]) -> None:
+        """Take up the spec and the `state()` of the run that trained, in place of `setup`."""
+        self._spec = spec
+
+    def read_input(self, path: Path, part: Part = Part()) -> list[FileInput]:
+        """Return the model inputs of one file, made by the code that made the data set's.
+
+        Needs `setup` or `restore`. Raises DataError: no such file, another kind of file than the
+        task's, a damaged one, a part that is not in it.
+        """
+        if not self.suffixes:
+            raise DataError(f"task {self.spec.name} does not read single files; hand in a tensor")
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
+        if path.suffix.lower() not in self.suffixes:
+            known = ", ".join(s or "files without an ending" for s in self.suffixes)
+            raise DataError(
+                f"{path}: the task of this run, {self.spec.name}, reads {known}, "
+                f"not {path.suffix or 'files without an ending'}"
+            )
+        if not self.cuts_time and (part.start, part.stop) != (None, None):
+            raise DataError(f"{path}: start and stop serve recordings, not the files of this task")
+        if None not in (part.start, part.stop) and part.start >= part.stop:  # type: ignore[operator]
+            raise DataError(f"start={part.start} must lie before stop={part.stop} (seconds)")
+        found = self.inputs_of(path, part)
+        if part.index is None or self.picks_index:
+            return found
+        if not 0 <= part.index < len(found):
+            raise DataError(f"{path} gives inputs 0 to {len(found) - 1}; asked for {part.index}")
+        return [found[part.index]]
+
+    def inputs_of(self, path: Path, part: Part) -> list[FileInput]:
+        """Make the inputs of an existing file of one of the `suffixes`."""
+        raise NotImplementedError(f"{type(self).__name__} names suffixes but has no inputs_of()")

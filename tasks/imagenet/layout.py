@@ -7,6 +7,7 @@ files, no folders) and ILSVRC2012_devkit_t12.tar.gz, which tells the class of ea
 from __future__ import annotations
 
 import os
+import re
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -99,6 +100,10 @@ def read_devkit(path: Path, expected: int) -> tuple[dict[int, str], list[int]]:
         raise DataError(f"{path} is no readable devkit: {error!r}. Fetch it again") from error
     leaves = meta[meta["num_children"] == 0]
     wnids = {int(k): str(name) for k, name in zip(leaves["ILSVRC2012_ID"], leaves["WNID"])}  # noqa: B905
+    # they become folders: a name such as ../x would lie elsewhere
+    strange = [name for name in wnids.values() if not re.fullmatch(r"\w+", name)]
+    if strange:
+        raise DataError(f"{path} names a class {strange[0]!r}; expected such as n01440764")
     if len(wnids) != expected:
         raise DataError(f"{path} names {len(wnids)} classes, expected {expected}")
     ids = [int(k) for k in truth]
@@ -115,6 +120,8 @@ def _unpack_train(path: Path, folder: Path, wnids: dict[int, str]) -> None:
         with tarfile.open(path) as tar:
             for member in track(tar, f"unpacking {path.name}", total=len(wnids)):
                 name = Path(member.name).stem
+                if name not in wnids.values():
+                    raise DataError(f"{path} holds {member.name!r}, no class of the devkit")
                 with tarfile.open(fileobj=_member(tar, member)) as inner:
                     inner.extractall(folder / name, filter="data")
                 found.append(name)
@@ -136,7 +143,7 @@ def _unpack_val(path: Path, folder: Path, wnids: list[str]) -> None:
             for member in track(tar, f"unpacking {path.name}", total=len(wnids)):
                 # ILSVRC2012_val_00000001.JPEG stands in line 1 of the ground truth
                 number = int(Path(member.name).stem.rsplit("_", 1)[1])
-                target = folder / wnids[number - 1] / Path(member.name).name
+                target = folder / wnids[number - 1] / f"ILSVRC2012_val_{number:08d}.JPEG"
                 target.write_bytes(_member(tar, member).read())
                 seen += 1
     except (tarfile.TarError, IndexError, ValueError) as error:

@@ -1,9 +1,10 @@
 """A task small enough for tests: which of four places of a step sequence is lit, with noise."""
 
 import lightning as L
+import numpy as np
 import torch
 
-from snnexp.data.base import ArrayDataset, TaskDataModule, TaskReport, TaskSpec
+from snnexp.data.base import ArrayDataset, FileInput, TaskDataModule, TaskReport, TaskSpec
 from snnexp.losses import CrossEntropy, SquaredSpikes
 from snnexp.models.conv_snn import ConvSNN
 from snnexp.training import schedules
@@ -15,7 +16,13 @@ SIZES = {"train": 48, "val": 20, "test": 23}
 
 
 class ToyTask(TaskDataModule):
-    """Items [12, 2, 8]; the class is the quarter of the feature axis that is strong."""
+    """Items [12, 2, 8]; the class is the quarter of the feature axis that is strong.
+
+    As a file: a .npy of one item or several. `state` is what its inputs are divided by.
+    """
+
+    suffixes = (".npy",)
+    scale = 1.0
 
     def __init__(self, *, data, data_dir, cache_dir, batch_size, num_workers, noise):
         super().__init__(
@@ -51,6 +58,17 @@ class ToyTask(TaskDataModule):
 
     def baselines(self):
         return {"chance": 0.25}
+
+    def state(self):
+        return {"scale": self.scale}
+
+    def restore(self, spec, state):
+        super().restore(spec, state)
+        self.scale = state["scale"]
+
+    def inputs_of(self, path, part):
+        items = torch.from_numpy(np.load(path)).float().view(-1, 12, 2, 8) / self.scale
+        return [FileInput(f"item {i}", x) for i, x in enumerate(items)]
 
 
 def toy_task(**changes):

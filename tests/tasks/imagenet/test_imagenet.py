@@ -17,6 +17,7 @@ from snnexp.data.base import DataError
 from tasks.imagenet import layout, sample
 from tasks.imagenet.datamodule import MEAN, STD
 from tests.tasks.image_tasks import build, make, tree
+from tests.tasks.one_file import taken_up
 
 SMALL = ("task.num_workers=0", "task.crop=48", "task.resize=56")
 
@@ -220,6 +221,8 @@ def test_the_task_unpacks_below_its_cache_once(tmp_path, monkeypatch):
         ({"in_train": ("n01", "n02")}, "disagree on 1 classes, e.g. n03"),
         ({"truth": (1, 2, 4)}, "ids that meta.mat does not name"),
         ({"wnids": ("n01", "n02")}, "names 2 classes, expected 3"),
+        ({"wnids": ("n01", "n02", "../../n03")}, r"names a class '\.\./\.\./n03'"),
+        ({"in_train": ("n01", "n02", "..")}, r"holds '\.\.\.tar', no class"),
     ],
 )
 def test_archives_that_do_not_belong_together_are_refused(tmp_path, change, message):
@@ -249,3 +252,11 @@ def test_a_member_that_would_land_elsewhere_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be unpacked"):
         layout.unpack(tmp_path / "in", tmp_path / "out", 3)
     assert not list(tmp_path.rglob("escaped*"))
+
+
+def test_a_photograph_alone_is_as_in_the_data_set(cache, tmp_path):
+    task = make("imagenet", cache, *SMALL)
+    fresh = taken_up(task, build("imagenet", tmp_path / "none", *SMALL), tmp_path / "run")
+    for i in (0, 50):
+        (one,) = fresh.read_input(task.root / task.listings["test"].paths[i].decode())
+        assert torch.equal(one.input, task.datasets["test"][i]["input"])
