@@ -38,7 +38,7 @@ def overrides_of_every_yaml() -> Iterator[tuple[str, ...]]:
     """Yield the override that selects each yaml below configs/."""
     for folder in sorted(p for p in CONFIG_DIR.iterdir() if p.is_dir()):
         group = folder.name
-        if group in ("recipe", "hydra"):
+        if group in ("recipe", "hydra", "corrupt"):
             continue
         for name in options(group):
             chosen = PLACES.get(group, f"{group}={{name}}").format(name=name)

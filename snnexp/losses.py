@@ -72,6 +72,10 @@ class Loss(nn.Module):
         """Return the loss of a prediction, a scalar."""
         raise NotImplementedError
 
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return what scores [B, K] say of the classes, as shares: softmax(scores)."""
+        return scores.float().softmax(-1)
+
     def forward(
         self,
         prediction: Tensor | tuple[Tensor, ...],
@@ -119,3 +123,9 @@ class MeanSquaredRate(Loss):
         """Return the squared error of rates [B, K] against classes [B]."""
         rates = _scores(prediction).float()
         return F.mse_loss(rates, F.one_hot(target, rates.shape[-1]).to(rates.dtype))
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return each class's share of all output spikes; equal shares where none fired."""
+        rates = scores.float().clamp(min=0)
+        total = rates.sum(-1, keepdim=True)
+        return torch.where(total > 0, rates / total, 1 / rates.shape[-1])

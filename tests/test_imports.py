@@ -15,8 +15,8 @@ LAYERS = (
     ("snnexp.losses", "snnexp.depth_loss", "snnexp.config"),
     ("snnexp.training",),
     ("snnexp.outcome", "snnexp.run", "snnexp.process"),
-    ("snnexp.sweep",),
-    ("snnexp.cli", "snnexp.__main__"),
+    ("snnexp.sweep", "snnexp.corruptions", "snnexp.loaded"),
+    ("snnexp.cli", "snnexp.__main__", "snnexp.evaluate", "snnexp.predict"),
 )
 
 

@@ -20,20 +20,52 @@ from snnexp.config.validate import ConfigError, near
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 
 
-def compose_config(overrides: Sequence[str] = ()) -> DictConfig:
-    """Compose the run configuration for `overrides`, with `name` filled in.
+def compose_config(overrides: Sequence[str] = (), root: str = "config") -> DictConfig:
+    """Compose the configuration of a run for `overrides`, with `name` filled in.
+
+    `root` is the yaml at its root; the other ones are evaluate and predict.
 
     Raises ConfigError for a group, option or key that does not exist.
     """
     try:
         with _hydra():
-            cfg = compose("config", list(overrides), return_hydra_config=True)
+            cfg = compose(root, list(overrides), return_hydra_config=True)
     except HydraException as error:
-        raise explained(error, overrides) from error
+        raise explained(error, overrides, root) from error
     choices = dict(cfg.hydra.runtime.choices)
     with open_dict(cfg):
         cfg.pop("hydra")
-    return with_name(cfg, choices)
+    return with_name(cfg, choices) if root == "config" else cfg
+
+
+def settings_of(words: Sequence[str], root: str) -> list[list[str]]:
+    """Return the overrides of each setting that a command line asks for.
+
+    A key with several values (`corrupt.sigma=0,0.1`, `corrupt.p=range(0,1,0.2)`) gives a setting
+    for each; one key can have several. Raises ConfigError for words that are no overrides.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(words))
+    except HydraException as error:
+        raise ConfigError([f"override not understood: {_first_line(error)}"]) from error
+    swept = [o for o in parsed if o.is_sweep_override()]
+    if not swept:
+        return [list(words)]
+    if len(swept) > 1:
+        keys = ", ".join(o.key_or_group for o in swept)
+        raise ConfigError([f"{keys}: one key at a time can have several values"])
+    rest = [o.input_line for o in parsed if o is not swept[0] and o.input_line]
+    values = [str(v) for v in swept[0].sweep_string_iterator()]
+    return [[*rest, f"{swept[0].key_or_group}={value}"] for value in values]
+
+
+def quoted(word: str, keys: Sequence[str]) -> str:
+    """Quote the value of `key=value` where it is a path: Hydra's grammar has uses for ( , and =."""
+    key, equals, value = word.partition("=")
+    if not equals or key not in keys or not value or value[0] in "'\"" or value == "null":
+        return word
+    escaped = value.replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 def _hydra() -> AbstractContextManager[Any]:
@@ -53,9 +85,9 @@ def with_name(cfg: DictConfig, choices: dict[str, Any]) -> DictConfig:
     return cfg
 
 
-def explained(error: HydraException, overrides: Sequence[str]) -> ConfigError:
+def explained(error: HydraException, overrides: Sequence[str], root: str = "config") -> ConfigError:
     """Return what Hydra could not compose as problems in plain words, with near misses."""
-    return ConfigError(list(_explain(error, overrides)))
+    return ConfigError(list(_explain(error, overrides, root)))
 
 
 def preflight(overrides: Sequence[str]) -> None:
@@ -80,7 +112,7 @@ def _single(override: Override) -> bool:
     )
 
 
-def _explain(error: HydraException, overrides: Sequence[str]) -> Iterator[str]:
+def _explain(error: HydraException, overrides: Sequence[str], root: str) -> Iterator[str]:
     """Turn Hydra's composition error into problems with near misses."""
     text = str(error)
     if missing := re.search(r"Could not find '([\w\-]+)/([^']+)'", text):
@@ -89,22 +121,22 @@ def _explain(error: HydraException, overrides: Sequence[str]) -> Iterator[str]:
         yield f"{group}={option}: there is no configs/{group}/{option}.yaml. {meant}"
     elif no_group := re.search(r"Could not override '([^']+)'\.\s*No match in the defaults", text):
         key = no_group.group(1)
-        yield f"{key}: no such key or group. {near(key.split('@')[0], _known_keys())}"
+        yield f"{key}: no such key or group. {near(key.split('@')[0], _known_keys(root))}"
     elif unknown := re.search(r"Could not override '([^']+)'", text):
         key = unknown.group(1)
-        yield f"{key}: no such key. {_near_key(key, overrides)}"
+        yield f"{key}: no such key. {_near_key(key, overrides, root)}"
     else:
         yield _first_line(error)
 
 
-def _near_key(key: str, overrides: Sequence[str]) -> str:
+def _near_key(key: str, overrides: Sequence[str], root: str) -> str:
     """Near misses of a dotted key among all keys of the configuration the user meant."""
     groups = [
         o
         for o in overrides
         if (re.match(r"[\w/@.]+=[\w\-]+$", o) and _is_group(o)) or o.startswith("hydra.searchpath")
     ]
-    known = _known_keys(groups)
+    known = _known_keys(root, groups)
     candidates = [k for k in known if k.split(".")[0] == key.split(".")[0]] or known
     return near(key, candidates)
 
@@ -113,9 +145,9 @@ def _is_group(override: str) -> bool:
     return (CONFIG_DIR / override.split("=")[0].split("@")[0]).is_dir()
 
 
-def _known_keys(groups: Sequence[str] = ()) -> list[str]:
+def _known_keys(root: str, groups: Sequence[str] = ()) -> list[str]:
     with _hydra():
-        cfg = compose("config", list(groups))
+        cfg = compose(root, list(groups))
     return sorted(_flatten(OmegaConf.to_container(cfg, resolve=False)))
 
 

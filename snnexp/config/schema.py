@@ -40,3 +40,35 @@ class Root(BaseModel):
     trainer: Node
     logger: Node
     callbacks: Node
+
+
+class _OfRun(BaseModel):
+    """Keys of the commands that take up a finished run."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    run: str
+    checkpoint: str
+    data_dir: str | None
+    cache_dir: str | None
+    backend: Literal["auto", "reference", "cpu", "triton"] | None
+    accelerator: str
+    trust: bool
+
+
+class EvaluateRoot(_OfRun):
+    """Every key of `python -m snnexp.evaluate`."""
+
+    data: Literal["sample", "real"] | None
+    seed: int = Field(ge=0, lt=2**31)
+    corrupt: Node
+
+
+class PredictRoot(_OfRun):
+    """Every key of `python -m snnexp.predict`."""
+
+    input: str
+    output: str | None
+    start: float | None
+    stop: float | None
+    index: int | None

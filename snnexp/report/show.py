@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from snnexp.report.record import Operations, Result
+from snnexp.report.record import Data, Firing, Operations, Result
 from snnexp.report.units import baseline_figure, duration, figure_name, number, quantity, size
 
 
@@ -31,10 +31,10 @@ def _summary(result: Result, folder: Path | None) -> RenderableType:
     parts: list[RenderableType | None] = [
         head,
         _metrics(result),
-        _activity(result),
-        _operations(result.operations) if result.operations else None,
+        activity_table(result.firing) if result.firing else None,
+        operations_table(result.operations) if result.operations else None,
         _facts(result, folder),
-        _not_the_benchmark(result) if result.data and result.data.kind != "real" else None,
+        not_the_benchmark(result.data) if result.data and result.data.kind != "real" else None,
     ]
     spaced = (line for part in parts if part is not None for line in (part, Text()))
     return Group(*spaced)
@@ -83,10 +83,8 @@ def _without_firing(figures: Mapping[str, float]) -> dict[str, float]:
     return {k: v for k, v in figures.items() if figure_name(k) not in ("rate", "dead")}
 
 
-def _activity(result: Result) -> Table | None:
-    firing = result.firing
-    if firing is None:
-        return None
+def activity_table(firing: Firing) -> Table:
+    """Return how much each layer fired."""
     table = _table("layer", "rate, % of steps", "rate, Hz", "never fired, %", "neurons")
     for name, layer in [*firing.layers.items(), ("all", firing.total)]:
         table.add_row(
@@ -99,7 +97,8 @@ def _activity(result: Result) -> Table | None:
     return table
 
 
-def _operations(operations: Operations) -> Table:
+def operations_table(operations: Operations) -> Table:
+    """Return what each layer computed, with the energy that stands for."""
     item = "a sample"
     table = _table(
         f"operations {item}", "kind", "effective", "dense", "zero inputs, %", "energy, nJ"
@@ -162,9 +161,8 @@ def _facts(result: Result, folder: Path | None) -> Table:
     return table
 
 
-def _not_the_benchmark(result: Result) -> Text:
-    data = result.data
-    assert data is not None  # the caller has looked
+def not_the_benchmark(data: Data) -> Text:
+    """Return the warning below figures that no paper's may be set beside."""
     what = "sample data, made by this repository" if data.kind == "sample" else data.excerpt
     text = f"These are not the benchmark's data: {what}."
     return Text(f"{text} {data.real_data}".strip(), style="yellow")

@@ -54,6 +54,13 @@ class RelativeLatency(Loss):
         wished_BK = wished_BK.scatter(1, target[:, None], label)
         return 0.5 * ((wished_BK - t_BK) / self.t_max).square().sum(1).mean()
 
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return softmax(scores / gamma): a lead by the margin counts as a factor e.
+
+        Spike times order the classes; the paper gives them no probabilities.
+        """
+        return (scores.float() / self.gamma).softmax(-1)
+
     def forward(
         self,
         prediction: Tensor | tuple[Tensor, ...],

@@ -7,8 +7,10 @@ import torch.nn as nn
 from snnexp.data.base import TaskSpec
 from snnexp.metrics.activity import Tape
 from snnexp.models.base import Model
-from snnexp.training.raster import record_raster
+from snnexp.report.figures import raster
+from snnexp.training.raster import raster_arrays, record_raster, spikes_kept
 from tests.models.building import build, depth, events, frames
+from tests.training.toy import toy_module, toy_task
 
 
 class Module(nn.Module):
@@ -51,3 +53,33 @@ def test_several_steps_are_kept_over_time(tmp_path):
     assert not bool(kept["static"])
     assert kept["input"].shape == (8 * 8, 3)
     assert all(v.shape[-1] == 3 for k, v in kept.items() if k.startswith("spikes_"))
+
+
+def test_a_sequence_is_shown_above_its_spikes(tmp_path):
+    task = toy_task()
+    module = toy_module(task)
+    batch = next(iter(task.test_dataloader()))
+    path = record_raster(module, batch, tmp_path / "raster.npz")
+    with np.load(path) as kept:
+        assert np.array_equal(kept["input"], batch["input"][0, :, 0].T.numpy())
+        assert not kept["static"]
+        assert str(kept["title"]).startswith("a (taken for ")
+        assert len([k for k in kept if k.startswith("spikes_")]) == 2
+    assert raster(path)
+    assert not module.tape, "spikes are freed"
+    assert module.tape.keep_spikes == (module.loss.activity is not None)
+
+
+def test_an_image_is_shown_as_an_image(tmp_path):
+    module = toy_module(toy_task())
+    with spikes_kept(module), torch.no_grad():
+        module(torch.rand(1, 12, 2, 8))
+        module.spec = TaskSpec(
+            name="image", kind="classification", step_shape=(3, 5, 7), n_steps=None, dt=None
+        )
+        image = torch.rand(3, 5, 7)
+        arrays = raster_arrays(module, image)
+    assert arrays["static"]
+    np.testing.assert_allclose(arrays["input"], image.mean(0).numpy())
+    np.savez(tmp_path / "a.npz", **arrays, title="an image")
+    assert raster(tmp_path / "a.npz")
