@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import netrc
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
@@ -16,7 +18,7 @@ log = logging.getLogger("snnexp")
 
 def tensorboard(folder: Path, name: str) -> TensorBoardLogger:
     """Return a logger that writes to `<folder>/tensorboard`, for tensorboard --logdir."""
-    return TensorBoardLogger(folder, name="tensorboard", version="")
+    return TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False)
 
 
 def wandb(folder: Path, name: str, *, project: str, entity: str | None) -> WandbLogger:
@@ -38,6 +40,29 @@ def _has_key() -> bool:
         return netrc.netrc().authenticators("api.wandb.ai") is not None
     except (FileNotFoundError, netrc.NetrcParseError):
         return False
+
+
+@contextmanager
+def closing(loggers: Sequence[Logger], config: Mapping[str, Any]) -> Iterator[None]:
+    """Give loggers the configuration, and close them at the end, however it comes.
+
+    An open Weights & Biases run would take in the figures of the next run of a sweep.
+    """
+    for logger in loggers:
+        logger.log_hyperparams(dict(config))
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        for logger in loggers:
+            # a logger that nothing was logged to must not begin now
+            if getattr(logger, "_experiment", None) is None:
+                continue
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(exit_code=int(failed))
+            elif isinstance(logger, TensorBoardLogger):
+                logger.experiment.close()
 
 
 def log_figures(loggers: Iterable[Logger], paths: Iterable[Path]) -> None:
