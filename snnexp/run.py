@@ -24,7 +24,7 @@ from snnexp.report.folder import LAST_CHECKPOINT, RunFolder
 from snnexp.report.record import Data, Result, recording
 from snnexp.report.show import show
 from snnexp.training.callbacks import EpochSeed, History, RunCheckpoint
-from snnexp.training.checkpoint import read_checkpoint, save_task
+from snnexp.training.checkpoint import CheckpointError, read_checkpoint, save_task
 from snnexp.training.loggers import closing
 from snnexp.training.module import SNNModule
 
@@ -111,7 +111,11 @@ def open_folder(cfg: DictConfig, config: dict[str, Any]) -> tuple[RunFolder, Pat
         cut = RunFolder.resume(root, cfg.name, cfg.seed, config)
         if cut is not None:
             log.info("resume=auto: going on with %s", cut.path)
-            read_checkpoint(cut.last_checkpoint)
+            try:
+                read_checkpoint(cut.last_checkpoint)
+            except CheckpointError:
+                cut.release()
+                raise
             return cut, cut.last_checkpoint
         log.info("resume=auto: no unfinished run of this configuration below %s", root)
     named = Path(cfg.resume) if cfg.resume not in (None, "auto") else None

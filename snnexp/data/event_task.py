@@ -28,7 +28,16 @@ from rich.progress import track
 from torch.utils.data import Dataset
 
 from snnexp.data import aedat, event_camera, events
-from snnexp.data.base import Batch, DataError, Predictions, Split, TaskDataModule, TaskSpec
+from snnexp.data.base import (
+    Batch,
+    DataError,
+    FileInput,
+    Part,
+    Predictions,
+    Split,
+    TaskDataModule,
+    TaskSpec,
+)
 from snnexp.data.cache import cached
 from snnexp.data.download import Remote, download_and_unpack
 from snnexp.data.events import Binning, Events, FrameFormat, OnBad, Sensor, clean
@@ -126,6 +135,7 @@ class EventClassification(TaskDataModule):
     sensor: ClassVar[Sensor]
     readers: ClassVar[tuple[ModuleType, ...]]
     classes: tuple[str, ...]
+    cuts_time = True
 
     def __init__(
         self,
@@ -246,27 +256,67 @@ class EventClassification(TaskDataModule):
         notes["events off the sensor, dropped"] += flaws.off_sensor
         samples = []
         for cut in recording.cuts:
-            first = 0 if cut.start_us is None else int(np.searchsorted(whole.t, cut.start_us))
-            last = len(whole) if cut.stop_us is None else int(np.searchsorted(whole.t, cut.stop_us))
-            part = whole.between(first, last)
-            if not len(part):
-                if self.on_bad == "error":
-                    raise DataError(
-                        f"{recording.path} has no events for {self.classes[cut.label]} between "
-                        f"{cut.start_us} and {cut.stop_us} us. Set task.on_bad=drop to skip and "
-                        "count such samples"
-                    )
-                notes["samples without events, skipped"] += 1
-                continue
-            counts = self.frame_format.count(part, self.binning.ranges(part.t), self.sensor)
-            if counts.max() > np.iinfo(np.int16).max:
-                raise DataError(
-                    f"{recording.path}: a pixel fired {counts.max()} times in one frame, more than "
-                    "the 32767 a cached frame holds; raise task.binning.n_frames"
-                )
-            notes["frames without events"] += int((counts.sum(axis=(1, 2, 3)) == 0).sum())
-            samples.append((cut.label, counts.astype(np.int16)))
+            frames = self._frames(whole, cut, recording.path, notes)
+            if frames is not None:
+                samples.append((cut.label, frames))
         return samples, +notes
+
+    def _frames(
+        self, whole: Events, cut: Cut, path: Path, notes: Counter[str]
+    ) -> NDArray[np.int16] | None:
+        """Bin one stretch of a recording; None where it is empty and `on_bad` lets it go."""
+        first = 0 if cut.start_us is None else int(np.searchsorted(whole.t, cut.start_us))
+        last = len(whole) if cut.stop_us is None else int(np.searchsorted(whole.t, cut.stop_us))
+        part = whole.between(first, last)
+        if not len(part):
+            if self.on_bad == "error":
+                raise DataError(
+                    f"{path} has no events for {self.classes[cut.label]} between "
+                    f"{cut.start_us} and {cut.stop_us} us. Set task.on_bad=drop to skip and "
+                    "count such samples"
+                )
+            notes["samples without events, skipped"] += 1
+            return None
+        counts = self.frame_format.count(part, self.binning.ranges(part.t), self.sensor)
+        if counts.max() > np.iinfo(np.int16).max:
+            raise DataError(
+                f"{path}: a pixel fired {counts.max()} times in one frame, more than "
+                "the 32767 a cached frame holds; raise task.binning.n_frames"
+            )
+        notes["frames without events"] += int((counts.sum(axis=(1, 2, 3)) == 0).sum())
+        return counts.astype(np.int16)
+
+    def inputs_of(self, path: Path, part: Part) -> list[FileInput]:
+        """Bin a recording, or what `stretches` finds in it, as those of the data set were."""
+        notes: Counter[str] = Counter()
+        whole = self.read(Recording(path, "test", path.stem, ()), notes)
+        whole, flaws = clean(whole, self.sensor, self.on_bad, path)
+        notes["events back in time, dropped"] += flaws.backwards
+        notes["events off the sensor, dropped"] += flaws.off_sensor
+        if not len(whole):
+            raise DataError(f"{path} holds no events")
+        if part.start is not None or part.stop is not None:
+            zero = int(whole.t[0])
+            start, stop = (
+                None if s is None else zero + round(s * 1e6) for s in (part.start, part.stop)
+            )
+            name = f"{path.name}, {part.start or 0:g} s to {part.stop or 'its end'}"
+            cuts = {name: Cut(0, start, stop)}
+        else:
+            cuts = self.stretches(path)
+        made = []
+        for name, cut in cuts.items():
+            frames = self._frames(whole, cut, path, notes)
+            if frames is not None:
+                said = tuple(f"{k}: {n}" for k, n in (+notes).items())
+                made.append(FileInput(name, torch.from_numpy(frames).float(), notes=said))
+        if not made:
+            raise DataError(f"{path} has no events in the stretch that is asked for")
+        return made
+
+    def stretches(self, path: Path) -> dict[str, Cut]:
+        """Return the inputs that a file holds, by name: here one, the whole recording."""
+        return {path.name: Cut(0)}
 
     def setup(self, stage: str | None = None) -> None:
         """Split the samples; open the cache."""

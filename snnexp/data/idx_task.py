@@ -8,10 +8,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from snnexp.data import idx
 from snnexp.data.base import DataError, TaskReport
 from snnexp.data.cache import cached
 from snnexp.data.download import Remote, download
+from snnexp.data.image_files import SUFFIXES
 from snnexp.data.images import Images, ImageTask
 
 SHAPE = (28, 28)
@@ -58,6 +62,8 @@ class IdxTask(ImageTask):
     published: IdxSet
     sample_module: ModuleType
     sample_source: str
+    #: IDX files are called train-images-idx3-ubyte, .gz or not
+    suffixes = (*SUFFIXES, "", ".gz", ".idx3-ubyte")
 
     def prepare_data(self) -> None:
         """Make the sample, or find or fetch the real files."""
@@ -100,6 +106,15 @@ class IdxTask(ImageTask):
                 f"a data_dir with {self.published.title}"
             )
         return {part: Images.grey(*parts[part]) for part in ("train", "test")}
+
+    def pixels_of(self, path: Path) -> tuple[Tensor, list[str]]:
+        """Read a picture, bright on black as these sets are, or an IDX file of images."""
+        if path.suffix.lower() in SUFFIXES:
+            return super().pixels_of(path)
+        pixels = idx.read_idx(path, 3)
+        if pixels.shape[1:] != SHAPE or not len(pixels):
+            raise DataError(f"{path} holds images of {pixels.shape}, expected [N, 28, 28]")
+        return torch.from_numpy(pixels.copy())[:, None], []
 
     def report(self) -> TaskReport:
         """Say what was read."""

@@ -18,17 +18,21 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from snnexp.data.base import (
     ArrayDataset,
     DataError,
+    FileInput,
+    Part,
     Predictions,
     Split,
     TaskDataModule,
     TaskSpec,
 )
 from snnexp.data.image_batch import Augment, ImageTransform, Normalise, draw, tail
+from snnexp.data.image_files import SUFFIXES, open_image
 
 #: training images that the linear baseline sees at most; more change it little and cost minutes
 LINEAR_IMAGES = 10_000
@@ -70,6 +74,7 @@ class ImageTask(TaskDataModule):
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    suffixes: tuple[str, ...] = SUFFIXES
 
     def __init__(
         self,
@@ -124,6 +129,25 @@ class ImageTask(TaskDataModule):
             classes=self.classes,
             item="image",
         )
+
+    def inputs_of(self, path: Path, part: Part) -> list[FileInput]:
+        """Decode a picture, or all of a file of several, and scale it as test images are."""
+        pixels, notes = self.pixels_of(path)
+        transform = ImageTransform(self.normalise, self.mean, self.std, None)
+        x, _ = transform(pixels, torch.zeros(len(pixels)))
+        names = [path.name] if len(x) == 1 else [f"{path.name}, image {i}" for i in range(len(x))]
+        return [FileInput(n, item, notes=tuple(notes)) for n, item in zip(names, x, strict=True)]
+
+    def pixels_of(self, path: Path) -> tuple[Tensor, list[str]]:
+        """Return the bytes [N, C, H, W] of a file, and what was converted."""
+        channels, height, width = self.spec.step_shape
+        image, mode = open_image(path, "L" if channels == 1 else "RGB")
+        notes = [] if mode == image.mode else [f"converted from {mode} to {image.mode}"]
+        if image.size != (width, height):
+            notes.append(f"resized from {image.width} x {image.height} to {width} x {height}")
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.asarray(image).copy()).view(height, width, channels)
+        return pixels.permute(2, 0, 1)[None], notes
 
     def sizes(self) -> dict[str, int]:
         """Return how many images each split has."""

@@ -199,6 +199,12 @@ class CaltechTask(ImageTask):
             return contrast(pixels, self.sigma), mode
         return (pixels.transpose(2, 0, 1) if self.colour == "rgb" else pixels[None]), mode
 
+    def pixels_of(self, path: Path) -> tuple[torch.Tensor, list[str]]:
+        """Decode a photograph as those of the set were."""
+        pixels, mode = self._decode_one(path)
+        expected = {"RGB"} if self.colour == "rgb" else {"RGB", "L"}
+        return torch.from_numpy(pixels)[None], [] if mode in expected else [f"{mode} image"]
+
     def read(self) -> dict[Literal["train", "test"], Images]:
         """Take the decoded images and deal them to training and test."""
         folder = self._decode()

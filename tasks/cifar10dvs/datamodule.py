@@ -105,6 +105,7 @@ class CIFAR10DVSTask(EventClassification):
         if data == "sample" and source != "aedat":
             raise ValueError("task.source=aedat4 needs data=real; the sample is written as aedat")
         self.source, self.split = source, split
+        self.suffixes = (SUFFIX[source],)
         self.classes = layout.CLASSES
 
     def locate(self) -> Path:

@@ -13,15 +13,26 @@ import torch
 from numpy.typing import NDArray
 
 from snnexp.data import events
-from snnexp.data.base import DataError, Predictions, Split, TaskDataModule, TaskReport, TaskSpec
+from snnexp.data.base import (
+    DataError,
+    FileInput,
+    Part,
+    Predictions,
+    Split,
+    TaskDataModule,
+    TaskReport,
+    TaskSpec,
+)
 from snnexp.data.cache import cached
 from snnexp.data.event_task import find_root, sample_folder
-from snnexp.data.events import OnBad
+from snnexp.data.events import OnBad, Sensor
 from snnexp.metrics.depth import Depth
 from tasks.depth import baselines, figures, frames, layout, sample, scene, splits
 from tasks.depth.augment import Augment
 from tasks.depth.frames import DepthDataset, FlightFrames, Windows, write_flight
 
+#: depth maps that one file is asked for at once
+MOST = 100
 HOW_TO_GET = (
     "Fetch indoor_flying{1,2,3}_data.hdf5, indoor_flying{1,2,3}_gt.hdf5 and "
     "indoor_flying_calib.zip of MVSEC (daniilidis-group.github.io/mvsec, CC BY-SA 4.0) to "
@@ -43,6 +54,10 @@ class DepthTask(TaskDataModule):
     counted.
     Source: Zhu et al. 2018 (data), Rançon et al. 2022 (StereoSpike: inputs, splits).
     """
+
+    suffixes = (".hdf5", ".h5")
+    cuts_time = True
+    picks_index = True
 
     def __init__(
         self,
@@ -179,6 +194,69 @@ class DepthTask(TaskDataModule):
         self.notes["targets without events, skipped"] += int((known & ~seen).sum())
         kept = maps[known & seen]
         return np.stack([np.full_like(kept, k), kept], axis=1)
+
+    def inputs_of(self, path: Path, part: Part) -> list[FileInput]:
+        """Bin the events before each depth map, or, without a _gt file, one window after another.
+
+        Beside the _data file the folder must hold the rectification maps.
+        """
+        files = layout.flight_of(path)
+        spec, reach, width = self.spec, self.steps * self.summed, self.windows.window_us
+        sensor = Sensor(*spec.step_shape[1:])
+        truth = files.truth.is_file()
+        if truth:
+            stamps = layout.depth_stamps(files.truth)
+        else:
+            begin, end = layout.span(files.data)
+            stamps = np.arange(begin + width, end + 1, width)
+        rows = np.arange(reach - 1, len(stamps))
+        if not truth:
+            rows = rows[::reach]
+        seconds = (stamps[rows] - stamps[0]) * 1e-6 if len(rows) else np.empty(0)
+        low = -np.inf if part.start is None else part.start
+        high = np.inf if part.stop is None else part.stop
+        rows = rows[(seconds >= low) & (seconds <= high)]
+        if part.index is not None and not 0 <= part.index < len(rows):
+            raise DataError(f"{path} gives inputs 0 to {len(rows) - 1}; asked for {part.index}")
+        if part.index is not None:
+            rows = rows[[part.index]]
+        if not 0 < len(rows) <= MOST:
+            raise DataError(
+                f"{path} gives {len(rows)} inputs; choose up to {MOST} of them with index=<n>, or "
+                "start= and stop= in seconds"
+            )
+        return [self._input_at(files, sensor, stamps, int(i), truth) for i in rows]
+
+    def _input_at(
+        self,
+        files: layout.Flight,
+        sensor: Sensor,
+        stamps: NDArray[np.int64],
+        i: int,
+        truth: bool,
+    ) -> FileInput:
+        """Make the input whose last window ends at stamp `i`."""
+        reach = self.steps * self.summed
+        stops = stamps[i - reach + 1 : i + 1]
+        notes: Counter[str] = Counter()
+        views = frames.windows_at(
+            files,
+            stops,
+            self.windows,
+            sensor,
+            sides=layout.SIDES[: self.cameras],
+            on_bad=self.on_bad,
+            notes=notes,
+        )
+        x = views.reshape(self.steps, self.summed, *views.shape[1:]).sum(1, dtype=np.float32)
+        said = [f"{k}: {n:,}" for k, n in (+notes).items()]
+        if self.windows.by == "drift":
+            said.append("windows end at the depth maps' own times, not where task.windows=drift")
+        depth = torch.from_numpy(layout.depth_map(files.truth, i)) if truth else None
+        name = f"{files.data.stem}, {(stamps[i] - stamps[0]) * 1e-6:.2f} s"
+        return FileInput(
+            name, torch.from_numpy(x), None if depth is None else depth[None], tuple(said)
+        )
 
     def report(self) -> TaskReport:
         """Say which flights these were."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from snnexp.data.base import Batch, DataError
-from snnexp.data.events import Events, FrameFormat, OnBad, Polarity, stream_frames
+from snnexp.data.events import Events, FrameFormat, OnBad, Polarity, Sensor, stream_frames
 from tasks.depth.augment import Augment, reverse
 from tasks.depth.layout import (
     SIDES,
@@ -100,6 +100,35 @@ def write_flight(
     frames.flush()
     about = {"events": per_window.tolist(), "known": _known(folder), "notes": +notes}
     (folder / "about.json").write_text(json.dumps(about))
+
+
+def windows_at(
+    files: Flight,
+    stops: NDArray[np.int64],
+    windows: Windows,
+    sensor: Sensor,
+    *,
+    sides: Sequence[str],
+    on_bad: OnBad,
+    notes: Counter[str],
+) -> NDArray[np.int32]:
+    """Return counts [len(stops), 2 sides, H, W] of the windows that end at some times."""
+    starts = stops - windows.window_us
+    fmt = FrameFormat(polarity=windows.polarity, orientation="recorded", downsample=1)
+    views = []
+    for side in sides:
+        chunks = iter_events(
+            files,
+            side,
+            sensor,
+            start_us=int(starts[0]),
+            stop_us=int(stops[-1]),
+            rounding=windows.rounding,
+            on_bad=on_bad,
+            notes=notes,
+        )
+        views.append(np.stack([*stream_frames(chunks, starts, stops, fmt, sensor, on="time")]))
+    return np.concatenate(views, axis=1)
 
 
 def _copy_depth(truth: Path, side: str, target: Path, n: int) -> None:

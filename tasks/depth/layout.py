@@ -24,9 +24,9 @@ from typing import Any, Literal
 
 import h5py
 import numpy as np
+import yaml
 from numba import njit
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
 from snnexp.data.base import DataError
 from snnexp.data.events import Events, OnBad, Sensor, clean
@@ -65,6 +65,46 @@ def flight(root: Path, number: int) -> Flight:
         if not path.is_file():
             raise DataError(f"{path} is missing; tasks/depth/README.md lists the files needed")
     return found
+
+
+def flight_of(data: Path) -> Flight:
+    """Return the files that lie beside one _data.hdf5; the one with depth maps may be missing."""
+    stem = data.stem.removesuffix("_data")
+    if stem == data.stem:
+        raise DataError(
+            f"{data}: expected the file of events, called <recording>_data.hdf5 (the depth maps of "
+            "<recording>_gt.hdf5 beside it are shown where they are there)"
+        )
+    folder = data.parent / f"{SCENE}_calib"
+    found = Flight(
+        0,
+        data,
+        data.with_name(f"{stem}_gt{data.suffix}"),
+        folder if folder.is_dir() else data.parent,
+    )
+    for path in (map_path(found.calib, side, axis) for side in SIDES for axis in "xy"):
+        if not path.is_file():
+            raise DataError(
+                f"{path} is missing: events are rectified by the maps beside their file"
+            )
+    return found
+
+
+def span(data: Path) -> tuple[int, int]:
+    """Return the times of the first and the last event of the left camera in microseconds."""
+    with open_hdf5(data) as file:
+        events = table(file, "davis/left/events")
+        if events.ndim != 2 or events.shape[1] != 4 or not len(events):
+            raise DataError(f"{data}: davis/left/events has shape {events.shape}; expected [N, 4]")
+        first, last = microseconds(events[0, 2]), microseconds(events[len(events) - 1, 2])
+    return int(first), int(last)
+
+
+def depth_map(truth: Path, i: int) -> NDArray[np.float32]:
+    """Return one left depth map [H, W]; what is not a positive depth is NaN."""
+    with open_hdf5(truth) as file:
+        depth = table(file, "davis/left/depth_image_rect")[i].astype(np.float32)
+    return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32("nan"))
 
 
 def map_path(calib: Path, side: str, axis: str) -> Path:
@@ -144,9 +184,9 @@ def focal_baseline(calib: Path) -> float | None:
     if not path.is_file():
         return None
     try:
-        value = OmegaConf.load(path).cam1.projection_matrix[0][3]
-        return abs(float(value))
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return abs(float(content["cam1"]["projection_matrix"][0][3]))
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
         raise DataError(f"{path} has no cam1.projection_matrix[0][3] ({error})") from error
 
 

@@ -10,6 +10,7 @@ from snnexp.data.aedat import read_aedat31
 from snnexp.data.base import TaskReport
 from snnexp.data.download import Remote
 from snnexp.data.event_task import (
+    Cut,
     EventClassification,
     Recording,
     find_or_fetch,
@@ -98,6 +99,7 @@ class GestureTask(EventClassification):
         if data == "sample" and source != "aedat":
             raise ValueError("task.source=tonic needs data=real; the sample is written as aedat")
         self.source, self.fix_user22 = source, fix_user22
+        self.suffixes = (".aedat",) if source == "aedat" else (".npy",)
 
     def locate(self) -> Path:
         """Return the folder with the trials lists, or with ibmGestureTrain."""
@@ -120,6 +122,14 @@ class GestureTask(EventClassification):
         if self.source == "aedat":
             return read_aedat31(recording.path, self.on_bad, notes)
         return layout.read_npy(recording.path)
+
+    def stretches(self, path: Path) -> dict[str, Cut]:
+        """Return the label rows of IBM's recording where they lie beside it, else the whole."""
+        labels = path.with_name(f"{path.stem}_labels.csv")
+        if self.source != "aedat" or not labels.is_file():
+            return super().stretches(path)
+        cuts = layout.read_labels(labels, self.fix_user22)
+        return {f"{i}: {layout.CLASSES[cut.label]} by its label": cut for i, cut in enumerate(cuts)}
 
     def key(self) -> dict[str, Any]:
         """Return the source; the cuts are part of the key already."""

@@ -18,6 +18,8 @@ from snnexp.data import rendered
 from snnexp.data.base import (
     Batch,
     DataError,
+    FileInput,
+    Part,
     Predictions,
     Split,
     TaskDataModule,
@@ -25,7 +27,7 @@ from snnexp.data.base import (
     TaskSpec,
 )
 from snnexp.data.cache import cached
-from snnexp.data.image_files import open_image
+from snnexp.data.image_files import SUFFIXES, open_image
 from snnexp.data.images import LINEAR_IMAGES, Images, baselines, draw_predictions, held_out
 from tasks.imagenet import layout, sample
 
@@ -71,6 +73,8 @@ class ImageNetTask(TaskDataModule):
     `val_by`: none; tail, the last `val_share` of each class in dataset order; random, drawn by
     `split_seed`; of the training images.
     """
+
+    suffixes: tuple[str, ...] = SUFFIXES
 
     def __init__(
         self,
@@ -184,6 +188,12 @@ class ImageNetTask(TaskDataModule):
                 *(last or (transforms.ToTensor(), transforms.Normalize(MEAN, STD))),
             ]
         )
+
+    def inputs_of(self, path: Path, part: Part) -> list[FileInput]:
+        """Decode a photograph and take its middle, as of test images."""
+        image, mode = open_image(path, "RGB")
+        notes = () if mode == "RGB" else (f"converted from {mode} to RGB",)
+        return [FileInput(path.name, self._centre()(image), notes=notes)]
 
     def sizes(self) -> dict[str, int]:
         """Return how many images each split has."""

@@ -55,6 +55,7 @@ class NMNISTTask(EventClassification):
     sensor = Sensor(34, 34)
     readers = (layout,)
     classes = tuple(str(k) for k in range(10))
+    suffixes = (".bin",)
 
     def __init__(
         self,

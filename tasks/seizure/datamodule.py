@@ -15,7 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnexp.data.base import Predictions, Split, TaskDataModule, TaskReport, TaskSpec
+from snnexp.data.base import (
+    DataError,
+    FileInput,
+    Part,
+    Predictions,
+    Split,
+    TaskDataModule,
+    TaskReport,
+    TaskSpec,
+)
 from snnexp.data.cache import cached
 from snnexp.data.splits import overlap
 from tasks.seizure import features as features_module
@@ -80,6 +89,9 @@ class SeizureTask(TaskDataModule):
         self.split_seed, self.quiet_per_seizure = split_seed, quiet_per_seizure
         self.gain_jitter = gain_jitter
         self.skip_bad = bad_files == "skip"
+        self.suffixes = source.suffixes
+        self.cuts_time = source.cuts_time
+        self.rate, self.facts = 0.0, dict[str, Any]()
         self.scale: tuple[Tensor, Tensor] | None = None
 
     def prepare_data(self) -> None:
@@ -137,6 +149,7 @@ class SeizureTask(TaskDataModule):
             self.split["train"] = thin(
                 self.split["train"], quiet, self.quiet_per_seizure, self.split_seed
             )
+        self.rate, self.facts = self.store.rate, self.store.facts
         if self.normalise == "train":
             self.scale = _fit_scale(self.store.features, self.split["train"])
         target = torch.from_numpy(self.table.label)
@@ -157,6 +170,45 @@ class SeizureTask(TaskDataModule):
             classes=self.source.classes,
             item=self.source.item,
         )
+
+    def restore(self, spec: TaskSpec, state: dict[str, Any]) -> None:
+        """Take up the normalisation of the run, its channels and its rate."""
+        super().restore(spec, state)
+        self.scale = (state["mean"], state["std"]) if "mean" in state else None
+        self.rate, self.facts = state["rate"], state["facts"]
+
+    def inputs_of(self, path: Path, part: Part) -> list[FileInput]:
+        """Cut a recording, clip or segment into windows; each window is an input."""
+        block = self.source.read_file(path, self.facts)
+        if block.rate != self.rate:
+            raise DataError(
+                f"{path} is sampled at {block.rate:g} Hz, what the run was trained on at "
+                f"{self.rate:g} Hz; train with a rate to resample to (task.source.rate, of "
+                "recordings task.source.montage.rate)"
+            )
+        start, end = block.rows.start, block.rows.end
+        # a clip does not say when it begins
+        inside = np.ones(len(start), bool)
+        if part.start is not None:
+            inside &= start >= part.start
+        if part.stop is not None:
+            inside &= end <= part.stop
+        rows = np.flatnonzero(inside)
+        if not len(rows):
+            raise DataError(f"{path} has no window between start={part.start} and {part.stop} s")
+        signals = block.signals[rows]
+        if not np.isfinite(signals).all():
+            raise DataError(f"{path} holds samples that are not finite numbers")
+        features, _ = self.features(signals, block.rate, str(path))
+        x = self._stepped(self._normalised(torch.from_numpy(features)))
+        shape = (self.spec.n_steps, *self.spec.step_shape)
+        if tuple(x.shape[1:]) != shape:
+            raise DataError(
+                f"a window of {path} gives features {list(x.shape[1:])} (steps, channels, values), "
+                f"the run was trained on {list(shape)}: other channels or another length"
+            )
+        names = [f"{start[r]:g}-{end[r]:g} s" if np.isfinite(start[r]) else path.name for r in rows]
+        return [FileInput(name, item) for name, item in zip(names, x, strict=True)]
 
     def _normalised(self, x_BCFS: Tensor) -> Tensor:
         if self.scale is None:
@@ -233,8 +285,8 @@ class SeizureTask(TaskDataModule):
         kept: dict[str, Any] = {
             "features": plain(asdict(self.features)),
             "loop": self.loop,
-            "rate": self.store.rate,
-            "facts": self.store.facts,
+            "rate": self.rate,
+            "facts": self.facts,
             "cut_at": self.cut_at,
         }
         if self.scale is not None:

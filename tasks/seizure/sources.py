@@ -63,6 +63,8 @@ class Source(ABC):
     title: ClassVar[str]
     real_data: ClassVar[str]
     readers: ClassVar[tuple[ModuleType, ...]]
+    suffixes: ClassVar[tuple[str, ...]]
+    cuts_time: ClassVar[bool] = True
     classes: tuple[str, ...] = ("interictal", "ictal")
     positive: int = 1
     caution: ClassVar[str] = ""
@@ -81,6 +83,10 @@ class Source(ABC):
         self, root: Path, skip_bad: bool, notes: dict[str, int]
     ) -> tuple[dict[str, Read], dict[str, Any]]:
         """List what to read (name -> reader) and facts to keep; count in notes what is left out."""
+
+    @abstractmethod
+    def read_file(self, path: Path, facts: Mapping[str, Any]) -> Block:
+        """Read one file of any place as windows; labels and groups mean nothing there."""
 
     def regroup(self, table: WindowTable, known: bool) -> WindowTable:
         """Return the table with its groups; where not `known`, unknown ones are allowed."""
@@ -107,6 +113,8 @@ class ClipSource(Source):
     title = "the UPenn and Mayo Clinic seizure detection clips"
     real_data = clips.REAL_DATA
     readers = (clips,)
+    suffixes = (".mat",)
+    cuts_time = False
 
     def __init__(
         self,
@@ -133,6 +141,10 @@ class ClipSource(Source):
         """One block a clip."""
         files = [f for own in clips.list_clips(root, self.patients, notes).values() for f in own]
         return {str(f.path): partial(clips.load_clip, f, self.rate) for f in files}, {}
+
+    def read_file(self, path: Path, facts: Mapping[str, Any]) -> Block:
+        """One window, the clip."""
+        return clips.load_clip(clips.ClipFile(path, "", False, 0), self.rate)
 
     def regroup(self, table: WindowTable, known: bool) -> WindowTable:
         """Group clips by seizure and by interictal run."""
@@ -179,6 +191,7 @@ class RecordingSource(Source):
     title = "continuous EEG in the CHB-MIT layout"
     real_data = recordings.REAL_DATA
     readers = (recordings, edf, summary)
+    suffixes = (".edf",)
 
     def __init__(
         self,
@@ -217,14 +230,7 @@ class RecordingSource(Source):
         channels = self.montage.channels
         if channels is None:
             channels = edf.shared_channels({r.path: r.header for r in listed})
-        cut = partial(
-            recordings.cut,
-            channels=list(channels),
-            montage=self.montage,
-            window=self.window,
-            step=self.step,
-            ictal_overlap=self.ictal_overlap,
-        )
+        cut = partial(self._cut, channels=list(channels))
         facts = {
             "channels": list(channels),
             "recordings": {
@@ -237,6 +243,21 @@ class RecordingSource(Source):
             },
         }
         return {str(r.path): partial(cut, r) for r in listed}, facts
+
+    def _cut(self, recording: recordings.Recording, channels: Sequence[str]) -> Block:
+        return recordings.cut(
+            recording,
+            channels=channels,
+            montage=self.montage,
+            window=self.window,
+            step=self.step,
+            ictal_overlap=self.ictal_overlap,
+        )
+
+    def read_file(self, path: Path, facts: Mapping[str, Any]) -> Block:
+        """All windows of a recording, of the channels the run was trained on."""
+        recording = recordings.Recording(path, "", edf.read_header(path), ())
+        return self._cut(recording, facts["channels"])
 
     def metrics(self, judged: Judged) -> dict[str, float]:
         """Return window figures, event figures, and the linear baseline's event figures."""
@@ -297,6 +318,7 @@ class SegmentSource(Source):
     real_data = bonn.REAL_DATA
     readers = (bonn,)
     caution = "subjects are unknown: segments of one person lie in training and test"
+    suffixes = (".txt",)
 
     def __init__(
         self, *, problem: Literal["e_vs_rest", "five_sets"], windows: int, sample: SegmentSample
@@ -339,6 +361,10 @@ class SegmentSource(Source):
             eventful=np.full(n, segment.set == "E"),
         )
         return Block(data[: n * length].reshape(n, 1, length), bonn.RATE, rows)
+
+    def read_file(self, path: Path, facts: Mapping[str, Any]) -> Block:
+        """The windows of a segment."""
+        return self._cut(bonn.Segment("A", 0, str(path), None))
 
     def regroup(self, table: WindowTable, known: bool) -> WindowTable:
         """Return the table with the labels of the problem."""

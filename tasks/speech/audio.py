@@ -96,7 +96,14 @@ def read_item(item: Item, recording: Recording) -> tuple[NDArray[np.float32], li
         return recording(item.path)[item.start : item.start + LENGTH], []
     wave, notes = read_audio(item.path)
     if len(wave) > LENGTH:
+        notes = [*notes, "clips cut to their middle second"]
+    return one_second(wave), notes
+
+
+def one_second(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the middle second [N] of a longer wave, or a shorter one centred between zeros."""
+    if len(wave) > LENGTH:
         first = (len(wave) - LENGTH) // 2
-        return wave[first : first + LENGTH], [*notes, "clips cut to their middle second"]
+        return wave[first : first + LENGTH]
     left = (LENGTH - len(wave)) // 2
-    return np.pad(wave, (left, LENGTH - len(wave) - left)), notes
+    return np.pad(wave, (left, LENGTH - len(wave) - left))

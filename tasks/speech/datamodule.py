@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader
 from snnexp.data.base import (
     Batch,
     DataError,
+    FileInput,
+    Part,
     Split,
     TaskDataModule,
     TaskReport,
@@ -43,6 +45,9 @@ class SpeechTask(TaskDataModule):
     keys are explained in configs/task/speech.yaml, the protocol in tasks/speech/README.md.
     A batch's input is [B, 101, 3, 40]: 10-ms steps of (log-mel, delta, delta of delta) x bands.
     """
+
+    suffixes = (".wav",)
+    cuts_time = True
 
     def __init__(
         self,
@@ -181,6 +186,37 @@ class SpeechTask(TaskDataModule):
             "pad_mode": self.pad_mode,
             "classes": self.spec.classes,
         }
+
+    def restore(self, spec: TaskSpec, state: dict[str, Any]) -> None:
+        """Take up the std of the training set of the run."""
+        super().restore(spec, state)
+        self.scaling.train_std = state["train_std"]
+
+    def inputs_of(self, path: Path, part: Part) -> list[FileInput]:
+        """Take the middle second of a recording, or of a part of it."""
+        try:
+            wave, notes = audio.read_audio(path)
+        except audio.BadFileError as error:
+            raise DataError(f"{path}: {error.why}") from error
+        rate = audio.SAMPLE_RATE
+        first = round((part.start or 0) * rate)
+        last = len(wave) if part.stop is None else round(part.stop * rate)
+        if not 0 <= first < last <= len(wave):
+            raise DataError(
+                f"{path} lasts {len(wave) / rate:g} s; asked for {part.start or 0:g} s to "
+                f"{last / rate:g} s"
+            )
+        wave = wave[first:last]
+        if len(wave) > audio.LENGTH:
+            notes.append("cut to the middle second; start and stop choose another one")
+        if self.scaling.mode == "clip_and_batch":
+            notes.append(
+                "scaled alone: with task.scaling=clip_and_batch the features of a clip depend on "
+                "the others of its batch"
+            )
+        second = torch.from_numpy(audio.one_second(wave))[None]
+        x = self.scaling(encode.add_deltas(encode.log_mel(second, self.pad_mode)))
+        return [FileInput(path.name, x[0], notes=tuple(notes))]
 
     def _locate(self) -> layout.Root:
         if self._root is None:

@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from snnexp.data.base import (
     Batch,
     DataError,
+    FileInput,
+    Part,
     Predictions,
     Split,
     TaskDataModule,
@@ -28,7 +30,16 @@ from snnexp.data.splits import BalancedSampler
 from tasks.traffic import labels, laws, sample, wire
 from tasks.traffic.baseline import linear_accuracy
 from tasks.traffic.encode import SIZE_BINS, TIME_BINS, TimeAxis, Unpaired, histograms
-from tasks.traffic.extract import HOW_TO_GET, Extracted, OnFault, Source, extract, find
+from tasks.traffic.extract import (
+    CAPTURE_SUFFIXES,
+    HOW_TO_GET,
+    Extracted,
+    OnFault,
+    Source,
+    extract,
+    find,
+    windows_of,
+)
 from tasks.traffic.figures import class_means
 from tasks.traffic.metrics import confusion, derived_problems
 from tasks.traffic.protocols import by_capture, by_window
@@ -135,6 +146,7 @@ class TrafficTask(TaskDataModule):
         if set(shares) != {"train", "val", "test"}:
             raise ValueError(f"task.shares needs train, val and test; given {sorted(shares)}")
         self.source, self.unlabelled, self.bad_captures = source, unlabelled, bad_captures
+        self.suffixes = CAPTURE_SUFFIXES if source == "captures" else (".csv",)
         self.table = labels
         self.rule = WindowRule(
             length=window,
@@ -194,6 +206,30 @@ class TrafficTask(TaskDataModule):
             classes=labels.CLASSES,
             item="window",
         )
+
+    def inputs_of(self, path: Path, part: Part) -> list[FileInput]:
+        """Cut the flows of a capture into windows; each window is an input."""
+        windows, names, notes = windows_of(path, self.rule, self.source)
+        if not len(windows):
+            raise DataError(
+                f"{path} gave no window of {self.rule.length:g} s with {self.rule.min_packets} "
+                f"packets over {self.rule.min_span:g} s a direction ({'; '.join(notes)})"
+            )
+        counts_BTS = histograms(
+            windows.time,
+            windows.size,
+            windows.bounds,
+            windows.start,
+            length=self.rule.length,
+            time_axis=self.time_axis,
+            unpaired=self.unpaired,
+        )
+        return [
+            FileInput(f"{name}, {start:g}-{start + self.rule.length:g} s", x, notes=tuple(notes))
+            for name, start, x in zip(
+                names, windows.start, torch.from_numpy(counts_BTS), strict=True
+            )
+        ]
 
     def _extract(self) -> Extracted:
         if self._extracted is not None:

@@ -143,6 +143,15 @@ def extract(
     return _join([(items[k], done[k]) for k in sorted(done)], notes)
 
 
+def windows_of(
+    path: Path, rule: WindowRule, source: Source
+) -> tuple[Windows, list[str], list[str]]:
+    """Return the windows of one file, the name of each one's flow, and what was counted."""
+    reader = _read_capture if source == "captures" else flowpic.read_rows
+    whole, names, _, notes = _windows(path, rule, reader)
+    return whole, [names[f] for f in whole.flow], [f"{k}: {n:,}" for k, n in notes.items() if n]
+
+
 def _key(item: Item, rule: WindowRule, source: Source) -> dict[str, Any]:
     """Return what the windows of one file depend on; its content by size and time of change,
     since hashing tens of gigabytes would cost more than reading them.
@@ -188,22 +197,7 @@ def _read_capture(path: Path) -> Iterator[tuple[str, Flows, Mapping[str, int]]]:
 
 def _builder(file: Path, rule: WindowRule, reader: Reader) -> Callable[[Path], None]:
     def build(folder: Path) -> None:
-        notes: Counter[str] = Counter()
-        parts: list[Windows] = []
-        names: list[str] = []
-        sources: list[str] = []
-        for source, read, counts in reader(file):
-            part, tally = cut(read, rule)
-            notes.update(counts)
-            notes["flows"] += len(read)
-            notes["windows dropped: too few packets"] += tally.too_few_packets
-            notes["windows dropped: too short"] += tally.too_short
-            notes["windows dropped: beyond task.max_windows_per_flow"] += tally.beyond_limit
-            used, numbers = np.unique(part.flow, return_inverse=True)
-            parts.append(_moved(part, sum(len(p.time) for p in parts), numbers + len(names)))
-            names += [read.names[f] for f in used]
-            sources += [source] * len(used)
-        whole = _concatenate(parts)
+        whole, names, sources, notes = _windows(file, rule, reader)
         notes["files without a window"] += int(not len(whole))
         np.savez(
             folder / "windows.npz",
@@ -217,6 +211,28 @@ def _builder(file: Path, rule: WindowRule, reader: Reader) -> Callable[[Path], N
         (folder / "flows.json").write_text(text)
 
     return build
+
+
+def _windows(
+    file: Path, rule: WindowRule, reader: Reader
+) -> tuple[Windows, list[str], list[str], Counter[str]]:
+    """Read and cut one file: its windows, the names and captures of their flows, counts."""
+    notes: Counter[str] = Counter()
+    parts: list[Windows] = []
+    names: list[str] = []
+    sources: list[str] = []
+    for source, read, counts in reader(file):
+        part, tally = cut(read, rule)
+        notes.update(counts)
+        notes["flows"] += len(read)
+        notes["windows dropped: too few packets"] += tally.too_few_packets
+        notes["windows dropped: too short"] += tally.too_short
+        notes["windows dropped: beyond task.max_windows_per_flow"] += tally.beyond_limit
+        used, numbers = np.unique(part.flow, return_inverse=True)
+        parts.append(_moved(part, sum(len(p.time) for p in parts), numbers + len(names)))
+        names += [read.names[f] for f in used]
+        sources += [source] * len(used)
+    return _concatenate(parts), names, sources, notes
 
 
 def _moved(part: Windows, packets: int, flow: np.ndarray) -> Windows:

@@ -19,6 +19,7 @@ from snnexp.data.base import DataError
 from tasks.caltech import datamodule, sample
 from tasks.caltech.datamodule import contrast
 from tests.tasks.image_tasks import build, make, tree
+from tests.tasks.one_file import taken_up
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +163,13 @@ def test_missing_files_are_said_with_what_to_do(tmp_path, cache, monkeypatch):
     with pytest.raises(DataError, match="none of the folders Faces, Motorbikes") as caught:
         real(cache, tmp_path)
     assert "caltech-101.zip" in str(caught.value)
+
+
+@pytest.mark.parametrize("colour", ["grey", "rgb", "contrast"])
+def test_a_photograph_alone_is_as_in_the_data_set(few, cache, tmp_path, colour):
+    words = (f"task.colour={colour}", "task.split=order", "task.val_by=none")
+    task = real(cache, few, *words)
+    fresh = taken_up(task, build("caltech", tmp_path / "none", *words), tmp_path / "run")
+    (one,) = fresh.read_input(few / sample.FOLDER / "Faces" / "image_0012.jpg")
+    # of each class the last four test, faces first
+    assert torch.equal(one.input, task.datasets["test"][3]["input"])

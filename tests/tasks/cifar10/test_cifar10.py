@@ -11,11 +11,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from snnexp.data import download
 from snnexp.data.base import DataError
 from tasks.cifar10 import datamodule, layout, sample
 from tests.tasks.image_tasks import build, make, tree
+from tests.tasks.one_file import taken_up
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +166,13 @@ def test_training_batches_are_augmented(cache):
     assert not torch.equal(first, task.images["train"].pixels[:30])
     test = task.datasets["test"].__getitems__(list(range(30)))["input"]
     assert torch.equal(test, task.images["test"].pixels[:30])
+
+
+def test_a_picture_alone_is_as_in_the_data_set(cache, tmp_path):
+    task = make("cifar10", cache)
+    fresh = taken_up(task, build("cifar10", tmp_path / "none"), tmp_path / "run")
+    pixels = task.images["test"].pixels[5].permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(tmp_path / "five.png")
+    (one,) = fresh.read_input(tmp_path / "five.png")
+    assert torch.equal(one.input, task.datasets["test"][5]["input"])
+    assert fresh.spec.classes == task.spec.classes

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
 from snnexp.data.aedat import write_aedat2
 from snnexp.data.base import DataError
@@ -11,6 +12,7 @@ from snnexp.data.event_task import Recording
 from snnexp.data.events import Events
 from tasks.cifar10dvs import datamodule, layout, sample
 from tests.tasks.event_tasks import build, contents, zipped
+from tests.tasks.one_file import taken_up
 
 
 def write_set(root, names, per_class):
@@ -144,3 +146,13 @@ def test_drawn_things_stand_upright(tmp_path, monkeypatch):
     turned = (changed[::-1], changed[:, ::-1], changed.T, changed[::-1, ::-1])
     assert likeness(changed) > 0.7
     assert likeness(changed) > 2 * max(likeness(image) for image in turned)
+
+
+def test_a_recording_alone_is_that_of_the_data_set(excerpt, tmp_path):
+    task = build("cifar10dvs", tmp_path / "c", data="real", data_dir=str(excerpt))
+    task.setup()
+    fresh = taken_up(task, build("cifar10dvs", tmp_path / "none"), tmp_path / "run")
+    recordings = [r for r in task.recordings(task.locate()) if r.role == "test"]
+    (one,) = fresh.read_input(recordings[3].path)
+    assert torch.equal(one.input, task.datasets["test"][3]["input"])
+    assert fresh.spec.classes == ("airplane", "cat", "truck")

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from snnexp.data.base import DataError, Predictions
+from snnexp.data.base import DataError, Part, Predictions
 from tasks.depth import sample, splits
 from tasks.depth.augment import Augment, reverse
 from tasks.depth.scene import cast, random_hall, rotations
 from tests.tasks.depth import flights
 from tests.tasks.event_tasks import build, contents
+from tests.tasks.one_file import taken_up
 
 MAPS = {1: 2000, 2: 2000, 3: 2000}
 
@@ -304,3 +305,42 @@ def test_depth_is_along_the_optical_axis():
     still = rotations(np.zeros(1), np.zeros(1))
     _, depth = cast(hall.boxes, hall.tiles, np.zeros((1, 3)), still, sample._rays(x, y), 60.0)
     np.testing.assert_allclose(depth, 3.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("overrides", [(), ("cameras=1",), ("steps=3", "summed=2")])
+def test_a_flight_alone_gives_the_inputs_of_the_data_set(root, overrides):
+    task = real(root, *overrides)
+    fresh = taken_up(task, build("depth", root / "none", *overrides), root / "run")
+    folder = root / "MVSEC" / "indoor_flying"
+    found = fresh.read_input(folder / "indoor_flying1_data.hdf5")
+    test = task.datasets["test"]
+    reach = task.steps * task.summed
+    assert len(found) == 40 - reach + 1
+    for i in (0, len(test) - 1):
+        one = found[int(test.items[i][1]) - reach + 1]
+        assert torch.equal(one.input, test[i]["input"])
+        assert torch.equal(one.truth.isnan(), test[i]["target"].isnan())
+        assert torch.equal(one.truth.nan_to_num(), test[i]["target"].nan_to_num())
+    (one,) = fresh.read_input(folder / "indoor_flying1_data.hdf5", Part(index=4))
+    assert torch.equal(one.input, found[4].input)
+    some = fresh.read_input(folder / "indoor_flying1_data.hdf5", Part(start=1.0, stop=1.3))
+    assert 4 <= len(some) <= 8
+
+
+def test_a_flight_without_depth_maps_is_cut_into_windows(root, monkeypatch):
+    task = real(root)
+    fresh = taken_up(task, build("depth", root / "none"), root / "run")
+    path = root / "MVSEC" / "indoor_flying" / "indoor_flying1_data.hdf5"
+    (path.with_name("indoor_flying1_gt.hdf5")).unlink()
+    found = fresh.read_input(path)
+    assert len(found) >= 40
+    assert all(one.truth is None for one in found)
+    # about two hundred of 8,000 events lie in what is left over at the end, or leave the view
+    assert sum(one.input.sum() for one in found) > 7000
+    from tasks.depth import datamodule
+
+    monkeypatch.setattr(datamodule, "MOST", 5)
+    with pytest.raises(DataError, match=r"gives \d+ inputs; choose up to 5"):
+        fresh.read_input(path)
+    with pytest.raises(DataError, match=r"expected the file of events"):
+        fresh.read_input(path.rename(path.with_name("flight.hdf5")))

@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 
 from snnexp.data.aedat import write_aedat31
-from snnexp.data.base import DataError
+from snnexp.data.base import DataError, Part
 from snnexp.data.event_task import Cut
 from snnexp.data.events import Events
 from tasks.gesture import arms, datamodule, sample
 from tasks.gesture.layout import aedat_recordings, overlaps, read_labels
 from tests.tasks.event_tasks import build, contents, zipped
+from tests.tasks.one_file import taken_up
 
 HEADER = "class,startTime_usec,endTime_usec\n"
 
@@ -213,3 +215,28 @@ def test_clockwise_turns_clockwise():
         # y points down, so that a positive cross product is a clockwise turn
         turn = arm[:, 0] * step[:, 1] - arm[:, 1] * step[:, 0]
         assert np.all(sign * turn > 0)
+
+
+def test_a_recording_alone_gives_its_label_rows_or_a_stretch(official, tmp_path):
+    data_dir, events = official
+    options = ("frame_format.downsample=1", "val_by=none")
+    task = build("gesture", tmp_path / "c", *options, data="real", data_dir=str(data_dir))
+    task.setup()
+    fresh = taken_up(task, build("gesture", tmp_path / "d", *options), tmp_path / "run")
+    path = data_dir / "DvsGesture" / "user04_lab.aedat"
+    found = fresh.read_input(path)
+    assert [one.name[:20] for one in found] == [
+        "0: hand_clapping by ",
+        "1: right_hand_wave b",
+        "2: right_hand_wave b",
+    ]
+    for i, one in enumerate(found):
+        assert torch.equal(one.input, task.datasets["test"][i]["input"])
+    t = events[4].t - events[4].t[0]
+    (some,) = fresh.read_input(path, Part(start=0.0002, stop=0.0005))
+    assert some.input.sum() == ((t >= 200) & (t < 500)).sum()
+    with pytest.raises(DataError, match="no events"):
+        fresh.read_input(path, Part(start=5.0))
+    path.with_name("user04_lab_labels.csv").unlink()
+    (whole,) = fresh.read_input(path)
+    assert whole.input.sum() == len(t)

@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from snnexp.data import download, idx
-from snnexp.data.base import DataError
+from snnexp.data.base import DataError, Part
 from tasks.mnist import sample
 from tasks.mnist.datamodule import MNIST, MNISTTask
 from tests.tasks.image_tasks import build, make, tree
+from tests.tasks.one_file import taken_up
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +165,28 @@ def test_figures_are_drawn(cache, tmp_path):
     paths = task.figures("test", Predictions(scores, target, torch.arange(40)), tmp_path)
     assert [p.name for p in paths] == ["test_images.png"]
     assert paths[0].stat().st_size > 5000
+
+
+def test_a_picture_or_an_idx_file_alone_is_as_in_the_data_set(cache, tmp_path):
+    task = make("mnist", cache)
+    fresh = taken_up(task, build("mnist", tmp_path / "none"), tmp_path / "run")
+    (file,) = task.locate().glob("t10k-images*")
+    found = fresh.read_input(file)
+    assert len(found) == 360
+    assert torch.equal(torch.stack([o.input for o in found]), task.datasets["test"][:360]["input"])
+    (one,) = fresh.read_input(file, Part(index=7))
+    assert torch.equal(one.input, task.datasets["test"][7]["input"])
+    image = Image.fromarray(task.images["test"].pixels[7, 0].numpy())
+    image.save(tmp_path / "seven.png")
+    (same,) = fresh.read_input(tmp_path / "seven.png")
+    assert torch.equal(same.input, one.input)
+    assert same.notes == ()
+    image.resize((56, 56)).convert("RGB").save(tmp_path / "large.png")
+    (large,) = fresh.read_input(tmp_path / "large.png")
+    assert large.notes == ("converted from RGB to L", "resized from 56 x 56 to 28 x 28")
+    assert large.input.shape == (1, 28, 28)
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"a\.jpg cannot be decoded"):
+        fresh.read_input(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"reads .*files without an ending"):
+        fresh.read_input(file.rename(tmp_path / "a.wav"))

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from snnexp.data import download
 from snnexp.data.base import DataError
@@ -12,6 +13,7 @@ from snnexp.data.events import Events
 from tasks.nmnist import datamodule, sample
 from tasks.nmnist.recording import read_bin, write_bin
 from tests.tasks.event_tasks import build, contents, zipped
+from tests.tasks.one_file import taken_up
 
 
 def test_the_stated_bytes(tmp_path):
@@ -124,3 +126,16 @@ def test_what_cannot_be_fetched_says_what_to_do(tmp_path, monkeypatch):
     pattern = r"(?s)no Test in .*NMNIST/Train/<digit>.*20959b8e626244a1b502305a9e6e2031"
     with pytest.raises(DataError, match=pattern):
         task.prepare_data()
+
+
+def test_a_recording_alone_is_that_of_the_data_set(tmp_path, small):
+    task = build("nmnist", tmp_path / "c")
+    task.setup()
+    fresh = taken_up(task, build("nmnist", tmp_path / "none"), tmp_path / "run")
+    recordings = [r for r in task.recordings(task.locate()) if r.role == "test"]
+    for i in (0, 7):
+        (one,) = fresh.read_input(recordings[i].path)
+        assert torch.equal(one.input, task.datasets["test"][i]["input"])
+    (tmp_path / "empty.bin").touch()
+    with pytest.raises(DataError, match=r"empty\.bin holds no events"):
+        fresh.read_input(tmp_path / "empty.bin")

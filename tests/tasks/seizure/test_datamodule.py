@@ -9,7 +9,11 @@ from hydra.utils import instantiate
 
 from snnexp.data.base import DataError, Predictions, TaskSpec
 from snnexp.report.units import baseline_figure
+
+
+from snnexp.data.base import DataError, Part, Predictions, TaskSpec
 from tasks.seizure.sample import write_mat
+from tests.tasks.one_file import taken_up
 from tests.tasks.seizure.conftest import (
     clip_source,
     montage,
@@ -289,3 +293,48 @@ def test_the_experiments_net_has_the_papers_size(name):
     model = instantiate(cfg.model, spec, _convert_="all")
     assert sum(p.numel() for p in model.parameters()) == 55_717
     assert model(torch.rand(33, 2, 55, 155)).prediction.shape == (2, 2)
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("loop", ["time", "frequency"])
+def test_a_file_alone_gives_the_windows_of_the_data_set(make, tmp_path, kind, loop):
+    source, protocol = SOURCES[kind]
+    task = ready(make, source(), protocol=protocol, loop=loop)
+    fresh = taken_up(task, make(source(), data_dir="none", loop=loop), tmp_path)
+    row = task.split["test"][0]
+    name = str(task.table.source[row])
+    (path,) = (p for p in task.root().rglob("*") if name in (p.name, p.stem) or _bonn(p) == name)
+    found = fresh.read_input(path)
+    rows = np.flatnonzero(task.table.source == name)
+    assert len(found) == len(rows)
+    x, _ = task._input(task.store.features[torch.from_numpy(rows)], torch.zeros(len(rows)))
+    torch.testing.assert_close(torch.stack([one.input for one in found]), x)
+    if kind == "recordings":
+        assert found[1].name == "4-8 s"
+        some = fresh.read_input(path, Part(start=8.0, stop=20.0))
+        assert [one.name for one in some] == ["8-12 s", "12-16 s", "16-20 s"]
+        assert torch.equal(some[0].input, found[2].input)
+        with pytest.raises(DataError, match="no window between"):
+            fresh.read_input(path, Part(start=1e4))
+
+
+def _bonn(path):
+    """The segment that a file of the Bonn sets holds: Z001.txt -> A001."""
+    sets = {"Z": "A", "O": "B", "N": "C", "F": "D", "S": "E"}
+    return sets.get(path.stem[:1], "") + path.stem[1:]
+
+
+def test_files_that_do_not_fit_the_run_are_named(make, clip_root, tmp_path):
+    task = taken_up(ready(make, clip_source()), make(clip_source()), tmp_path / "run")
+    clip = next(clip_root.rglob("*.mat"))
+    with pytest.raises(DataError, match=r"reads \.mat, not \.edf"):
+        task.read_input(shutil.copy(clip, tmp_path / "a.edf"))
+    path = tmp_path / "Patient_1_ictal_segment_1.mat"
+    write_mat(path, {"data": np.zeros((5, 128)), "freq": 128.0})
+    with pytest.raises(DataError, match="other channels"):
+        task.read_input(path)
+    write_mat(path, {"data": np.zeros((4, 256)), "freq": 256.0})
+    with pytest.raises(DataError, match="256 Hz"):
+        task.read_input(path)
+    with pytest.raises(DataError, match="start and stop"):
+        task.read_input(clip, Part(start=1.0))

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from snnexp.data.base import DataError
+from snnexp.data.base import DataError, Part
 from snnexp.data.download import Remote
 from tasks.speech import source, store
 from tasks.speech.datamodule import SpeechTask
 from tasks.speech.words import CLASSES_12
+from tests.tasks.one_file import taken_up
 
 from .conftest import tone
 from .test_audio import damage
@@ -256,3 +257,42 @@ def test_the_state_names_what_prediction_needs(make: Make) -> None:
     state = task.state()
     assert state["train_std"].shape == (3, 40)
     assert json.dumps([state["scaling"], state["pad_mode"]]) == '["clip_and_train", "reflect"]'
+
+
+@pytest.mark.parametrize("scaling", ["clip", "clip_and_train", "train"])
+def test_a_clip_alone_is_the_clip_of_the_data_set(
+    make: Make, spoken: Path, tmp_path: Path, scaling: str
+) -> None:
+    task = ready(make(scaling=scaling))
+    fresh = taken_up(task, make(scaling=scaling, data_dir="nowhere"), tmp_path / "run")
+    for i in (0, 3):
+        clip = task._index["test"]["paths"][i]
+        (one,) = fresh.read_input(Path(clip))
+        torch.testing.assert_close(one.input, task.datasets["test"][i]["input"])
+        assert one.notes == ()
+
+
+def test_a_long_recording_and_a_batch_wise_scaling_are_said(make: Make, tmp_path: Path) -> None:
+    run = ready(make(scaling="clip_and_batch"))
+    task = taken_up(run, make(scaling="clip_and_batch"), tmp_path / "run")
+    long = tone(tmp_path / "long.wav", seconds=3.0, rate=8000, channels=2)
+    (one,) = task.read_input(long)
+    assert any("middle second" in note for note in one.notes)
+    assert any("scaled alone" in note for note in one.notes)
+    assert any("16 kHz" in note for note in one.notes)
+    (last,) = task.read_input(long, Part(start=2.0))
+    assert not any("middle second" in note for note in last.notes)
+    for part in (Part(start=3.5), Part(stop=9.0)):
+        with pytest.raises(DataError, match="lasts 3 s"):
+            task.read_input(long, part)
+
+
+def test_a_file_that_is_no_sound_is_named(make: Make, tmp_path: Path) -> None:
+    task = taken_up(ready(make()), make(), tmp_path / "run")
+    wave = tone(tmp_path / "a.wav")
+    with pytest.raises(DataError, match=r"speech, reads \.wav, not \.png"):
+        task.read_input(wave.rename(tmp_path / "a.png"))
+    (tmp_path / "b.wav").write_bytes(b"no sound")
+    with pytest.raises(DataError, match=r"b\.wav: not a wav file") as error:
+        task.read_input(tmp_path / "b.wav")
+    assert "on_bad_file" not in str(error.value)

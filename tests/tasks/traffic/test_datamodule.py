@@ -12,6 +12,7 @@ from tasks.traffic import datamodule, sample
 from tasks.traffic.baseline import marginals
 from tasks.traffic.datamodule import TrafficTask
 from tasks.traffic.labels import CLASSES
+from tests.tasks.one_file import taken_up
 from tests.tasks.traffic import packets as p
 
 KEYS = {
@@ -288,3 +289,37 @@ def test_two_workers_read_the_same(captures, tmp_path, monkeypatch):
         one.datasets["test"].data.windows.time, two.datasets["test"].data.windows.time
     )
     assert one.report().notes == two.report().notes
+
+
+@pytest.mark.parametrize("keys", [{}, AUTHORS])
+def test_a_capture_alone_gives_the_windows_of_the_data_set(captures, cache, tmp_path, keys):
+    made = task(captures, cache, **keys)
+    paths = {"data_dir": "none", "cache_dir": str(tmp_path / "none")}
+    fresh = taken_up(made, TrafficTask(**{**KEYS, **paths, **keys}), tmp_path / "run")
+    dataset = made.datasets["test"]
+    data = dataset.data
+    source = np.array(data.flow_source)[data.windows.flow]
+    name = source[dataset.members[0]]
+    found = fresh.read_input(captures / "ISCX" / name)
+    assert len(found) == (source == name).sum()
+    rows = {f"{data.flow_names[data.windows.flow[w]]}, {data.windows.start[w]:g}": i
+            for i, w in enumerate(dataset.members) if source[w] == name}  # fmt: skip
+    assert rows
+    for key, i in rows.items():
+        (one,) = (o for o in found if o.name.startswith(f"{key}-"))
+        assert torch.equal(one.input, dataset[i]["input"])
+
+
+def test_a_capture_without_a_window_is_said_with_its_counts(captures, cache, tmp_path):
+    fresh = taken_up(
+        task(captures, cache),
+        TrafficTask(**{**KEYS, "data_dir": "none", "cache_dir": "none"}),
+        tmp_path / "run",
+    )
+    path = tmp_path / "short.pcap"
+    path.write_bytes(talk(0, seconds=5.0))
+    with pytest.raises(DataError, match=r"short\.pcap gave no window of 60 s .*flows: 1"):
+        fresh.read_input(path)
+    path.write_bytes(b"no capture")
+    with pytest.raises(DataError, match="not a readable capture"):
+        fresh.read_input(path)
