@@ -168,8 +168,9 @@ def curve(evaluation: Evaluation) -> Figure:
     for name, level in evaluation.baselines.items():
         if baseline_figure(name, evaluation.points[0].metrics, main) == main:
             left.axhline(level, color="#767676", linestyle="--", linewidth=1)
-            left.annotate(name, (0, level), xycoords=("axes fraction", "data"), fontsize=7,
-                          va="bottom")  # fmt: skip
+            place: Any = ("axes fraction", "data")
+            label = f"{name}, undisturbed"
+            left.annotate(label, (0, level), xycoords=place, fontsize=7, va="bottom")
     what = evaluation.points[0].disturbance.name
     data = {"real": ""}.get(evaluation.data.kind, f", {evaluation.data.kind} data")
     figure.suptitle(f"{evaluation.run}{data}: {what}", fontsize=9)

@@ -203,7 +203,7 @@ class CaltechTask(ImageTask):
         """Decode a photograph as those of the set were."""
         pixels, mode = self._decode_one(path)
         expected = {"RGB"} if self.colour == "rgb" else {"RGB", "L"}
-        return torch.from_numpy(pixels)[None], [] if mode in expected else [f"{mode} image"]
+        return torch.from_numpy(pixels.copy())[None], [] if mode in expected else [f"{mode} image"]
 
     def read(self) -> dict[Literal["train", "test"], Images]:
         """Take the decoded images and deal them to training and test."""

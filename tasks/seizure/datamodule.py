@@ -200,13 +200,14 @@ class SeizureTask(TaskDataModule):
         if not np.isfinite(signals).all():
             raise DataError(f"{path} holds samples that are not finite numbers")
         features, _ = self.features(signals, block.rate, str(path))
-        x = self._stepped(self._normalised(torch.from_numpy(features)))
-        shape = (self.spec.n_steps, *self.spec.step_shape)
-        if tuple(x.shape[1:]) != shape:
+        (channels, values), steps = self.spec.step_shape, self.spec.n_steps
+        shape = (channels, values, steps) if self.loop == "time" else (channels, steps, values)
+        if features.shape[1:] != shape:
             raise DataError(
-                f"a window of {path} gives features {list(x.shape[1:])} (steps, channels, values), "
-                f"the run was trained on {list(shape)}: other channels or another length"
+                f"a window of {path} gives {list(features.shape[1:])} channels, frequencies and "
+                f"frames, the run was trained on {list(shape)}: other channels or another length"
             )
+        x = self._stepped(self._normalised(torch.from_numpy(features)))
         names = [f"{start[r]:g}-{end[r]:g} s" if np.isfinite(start[r]) else path.name for r in rows]
         return [FileInput(name, item) for name, item in zip(names, x, strict=True)]
 
