@@ -7,11 +7,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from snnexp.data.base import DataError, Predictions, TaskSpec
-from snnexp.report.units import baseline_figure
-
-
 from snnexp.data.base import DataError, Part, Predictions, TaskSpec
+from snnexp.report.units import baseline_figure
 from tasks.seizure.sample import write_mat
 from tests.tasks.one_file import taken_up
 from tests.tasks.seizure.conftest import (
