@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import shlex
 import sys
 
@@ -16,6 +18,9 @@ from snnexp.config.validate import ConfigError, validate
 from snnexp.sweep.extras import check_launcher
 
 log = logging.getLogger("snnexp")
+
+#: errors of a disk that a user can mend
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main() -> None:
@@ -32,24 +37,42 @@ def main() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")
 def _job(cfg: DictConfig) -> float:
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
     from snnexp.data.base import DataError
     from snnexp.kernels.backend import BackendError
     from snnexp.models.base import SpecError
+    from snnexp.report.record import RecordError
     from snnexp.run import run
-    from snnexp.training.callbacks import TrainingDivergedError
+    from snnexp.training.callbacks import TimeLimitError, TrainingDivergedError
     from snnexp.training.checkpoint import CheckpointError
+    from snnexp.training.crew import PeerError
     from snnexp.training.module import CheckpointMismatchError
+    from snnexp.training.signals import StoppedError, requeue
 
     process.quiet_lightning()
     runtime = HydraConfig.get()
     try:
         frozen = validate(with_name(cfg, dict(runtime.runtime.choices)))
         return run(frozen)
+    except PeerError:
+        sys.exit(2)  # the process that met the error reports it
     except (
         *(ConfigError, DataError, SpecError, BackendError, TrainingDivergedError),
-        *(CheckpointError, CheckpointMismatchError),
+        *(CheckpointError, CheckpointMismatchError, RecordError, TimeLimitError),
+        MisconfigurationException,
     ) as error:
         process.stop(error)
+    except OSError as error:
+        # a full or read-only disk, met outside the files that say so themselves
+        if error.errno not in _DISK:
+            raise
+        process.stop(error)
+    except StoppedError as stopped:
+        log.warning("Stopped by %s. Go on with resume=auto", stopped)
+        if stopped.requeue:
+            requeue(os.environ)
+        raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         log.warning("Interrupted. Go on with: python -m snnexp %s resume=auto", _overrides())
         sys.exit(130)

@@ -92,7 +92,8 @@ def fill(
     if found.confusion is not None:
         classes = list(task.spec.classes)
         result.confusion = Confusion(split="test", classes=classes, counts=found.confusion)
-    result.baselines = task.baselines()
+    if module.trainer.is_global_zero:
+        result.baselines = task.baselines()
     seconds = [row["seconds"] for row in history.rows]
     host, gpu = peak_memory(device)
     result.cost = Cost(
@@ -109,8 +110,11 @@ def draw(
     """Draw the figures of a run; return their paths relative to its folder.
 
     A figure that cannot be drawn is reported, with its traceback, and spoils nothing else: the
-    numbers of a long run are worth more than its pictures.
+    numbers of a long run are worth more than its pictures. Of several processes only the first
+    draws.
     """
+    if not trainer.is_global_zero:
+        return []
     place = folder / "figures"
     place.mkdir(exist_ok=True)
     drawn: list[Path] = []

@@ -25,6 +25,8 @@ def prepare() -> None:
     )
     # lightning 2.6 with torch 2.14: nothing a user could mend
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+    # what the module logs is of all processes already
+    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")
     logging.getLogger("snnexp").debug(allocator.keep_memory_warm())
 
 
@@ -72,6 +74,7 @@ def answering() -> Iterator[None]:
 
 def stop(error: Exception) -> NoReturn:
     """Print what a user can mend without a traceback, and leave with status 2."""
-    text = f"[bold red]error:[/] {escape(str(error))}"
+    said = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    text = f"[bold red]error:[/] {escape(said)}"
     Console(stderr=True).print(text, highlight=False, soft_wrap=True)
     sys.exit(2)

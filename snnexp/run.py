@@ -12,21 +12,26 @@ import lightning as L
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from snnexp import outcome
 from snnexp.config.validate import ConfigError
 from snnexp.data.base import TaskDataModule
+from snnexp.report.atomic import replacing
 from snnexp.report.environment import environment
 from snnexp.report.folder import LAST_CHECKPOINT, RunFolder
 from snnexp.report.record import Data, Result, recording
 from snnexp.report.show import show
-from snnexp.training.callbacks import EpochSeed, History, RunCheckpoint
-from snnexp.training.checkpoint import CheckpointError, read_checkpoint, save_task
+from snnexp.training.callbacks import EpochSeed, History, TimeLimit, TimeLimitError
+from snnexp.training.checkpoint import read_checkpoint, save_task
+from snnexp.training.crew import Crew, check_batch_norm
 from snnexp.training.loggers import closing
 from snnexp.training.module import SNNModule
+from snnexp.training.run_checkpoint import InPlace, RunCheckpoint, check_sums
+from snnexp.training.signals import StopSignals
 
 log = logging.getLogger("snnexp")
 
@@ -48,7 +53,7 @@ def run(cfg: DictConfig) -> float:
     when it fails or is interrupted.
     """
     result, folder = execute(cfg)
-    show(result, Console(highlight=False), folder)
+    rank_zero_only(show)(result, Console(highlight=False), folder)
     return result.metrics.selected[f"test/{result.metrics.monitor.partition('/')[2]}"]
 
 
@@ -60,41 +65,59 @@ def execute(
     `watch` makes one more callback. `command` repeats the run, if this process's own does not.
     """
     config = cast(dict[str, Any], OmegaConf.to_container(cfg))
-    folder, checkpoint = open_folder(cfg, config)
+    trainer = make_trainer(cfg)
+    crew = Crew(trainer, sweeping=command is not None)
+    folder, checkpoint = crew.tell(crew.agree(lambda: open_folder(cfg, config), crew.first))
     result = outcome.begin(cfg, config, folder)
     if command is not None:
         result.command = list(command)
-    with folder, recording(result, folder.path), ExitStack() as stack:
-        OmegaConf.save(cfg, folder.path / "config.yaml")
+    with folder, ExitStack() as stack:
+        if crew.first:
+            stack.enter_context(recording(result, folder.path))
         L.seed_everything(cfg.seed, workers=True, verbose=False)
         # filling every fresh tensor would cost five times the step, and finds bugs, not numbers
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         task: TaskDataModule = build(cfg.task)
-        task.prepare_data()
-        task.setup("fit")
-        save_task(task, folder.path)
+        crew.agree(task.prepare_data, crew.first_here)
+        crew.agree(lambda: task.setup("fit"))
+        crew.agree(lambda: save_task(task, folder.path), crew.first)
+        crew.agree(lambda: task.share(crew.rank, crew.size))
         result.data = Data(**vars(task.report()))
         torch.manual_seed(cfg.seed)  # weights must not depend on what the data drew
-        module = make_module(cfg, task)
+        device = trainer.strategy.root_device
+        module = crew.agree(lambda: make_module(cfg, task, device))
         figure, mode = MONITOR[task.spec.kind]
         result.metrics.monitor = f"{cfg.select_on}/{figure}"
         history = History(folder.path / "metrics.csv")
         keeper = RunCheckpoint(folder.path / LAST_CHECKPOINT.parent, f"val/{figure}", mode)
         watching = [watch(f"val/{figure}", mode)] if watch else []
-        trainer = make_trainer(cfg, folder.path, [history, keeper, *watching])
+        more = [history, keeper, *watching]
+        trainer.callbacks += more  # type: ignore[attr-defined] # set by its connector
+        trainer.loggers = [build(x, folder.path, cfg.name) for x in cfg.logger.values()]
         stack.enter_context(closing(trainer.loggers, config))
-        device = trainer.strategy.root_device
         providers = " + ".join(sorted(module.model.providers(device))) or "none"
         log.info("%s: backend %s on %s, in %s", cfg.name, providers, device, folder.path)
         result.environment = environment(
-            device, backend=providers, precision=trainer.precision, world_size=trainer.world_size
+            device,
+            backend=providers,
+            precision=trainer.precision,
+            world_size=crew.size,
+            global_batch=task.batch_size * trainer.accumulate_grad_batches,
         )
         on_test = cfg.select_on == "test"
         choosing = task.test_dataloader() if on_test else task.val_dataloader()
-        trainer.fit(
-            module, task.train_dataloader(), choosing, ckpt_path=checkpoint, weights_only=True
-        )
-        result.metrics.last = outcome.test(trainer, module, task, None)
+        last = None
+        try:
+            trainer.fit(
+                module, task.train_dataloader(), choosing, ckpt_path=checkpoint, weights_only=True
+            )
+        except TimeLimitError as limit:
+            if keeper.best is None:
+                raise
+            log.warning("%s", limit)
+            result.status, result.error = "interrupted", str(limit)
+            last = folder.last_checkpoint  # the weights at hand are of an unfinished epoch
+        result.metrics.last = outcome.test(trainer, module, task, last)
         result.metrics.selected = outcome.test(trainer, module, task, keeper.folder / "best.ckpt")
         result.metrics.selected_epoch = keeper.best_epoch
         if on_test:
@@ -107,21 +130,28 @@ def execute(
 def open_folder(cfg: DictConfig, config: dict[str, Any]) -> tuple[RunFolder, Path | None]:
     """Return the run's folder and the checkpoint to start from, as `resume` says."""
     root = Path(cfg.output_dir, "runs")
+    folder, checkpoint = None, None
     if cfg.resume == "auto":
-        cut = RunFolder.resume(root, cfg.name, cfg.seed, config)
-        if cut is not None:
-            log.info("resume=auto: going on with %s", cut.path)
-            try:
-                read_checkpoint(cut.last_checkpoint)
-            except CheckpointError:
-                cut.release()
-                raise
-            return cut, cut.last_checkpoint
-        log.info("resume=auto: no unfinished run of this configuration below %s", root)
-    named = Path(cfg.resume) if cfg.resume not in (None, "auto") else None
-    if named is not None:
-        read_checkpoint(named)
-    return RunFolder.create(root, cfg.name, cfg.seed, config), named
+        folder = RunFolder.resume(root, cfg.name, cfg.seed, config)
+        if folder is None:
+            log.info("resume=auto: no unfinished run of this configuration below %s", root)
+        else:
+            log.info("resume=auto: going on with %s", folder.path)
+            checkpoint = folder.last_checkpoint
+    elif cfg.resume is not None:
+        checkpoint = Path(cfg.resume)
+    try:
+        if checkpoint is not None:
+            read_checkpoint(checkpoint)
+            check_sums(checkpoint)
+        folder = folder or RunFolder.create(root, cfg.name, cfg.seed, config)
+        with replacing(folder.path / "config.yaml") as temporary:
+            OmegaConf.save(cfg, temporary)
+    except Exception:
+        if folder is not None:
+            folder.release()
+        raise
+    return folder, checkpoint
 
 
 def build(node: DictConfig, *args: Any, **kwargs: Any) -> Any:
@@ -135,11 +165,13 @@ def build(node: DictConfig, *args: Any, **kwargs: Any) -> Any:
         raise (cause or error) from None
 
 
-def make_module(cfg: DictConfig, task: TaskDataModule) -> SNNModule:
+def make_module(cfg: DictConfig, task: TaskDataModule, device: torch.device) -> SNNModule:
     """Build the model for the task's spec and the module that trains it."""
+    model = build(cfg.model, task.spec)
+    check_batch_norm(model, bool(cfg.trainer.get("sync_batchnorm")), device)
     return SNNModule(
         task.spec,
-        build(cfg.model, task.spec),
+        model,
         build(cfg.loss),
         build(cfg.rule),
         build(cfg.optimizer),
@@ -147,16 +179,21 @@ def make_module(cfg: DictConfig, task: TaskDataModule) -> SNNModule:
     )
 
 
-def make_trainer(cfg: DictConfig, folder: Path, more: list[Any]) -> L.Trainer:
-    """Build Lightning's trainer with the run's callbacks and loggers."""
+def make_trainer(cfg: DictConfig) -> L.Trainer:
+    """Build Lightning's trainer with the configured callbacks."""
     callbacks = [build(c) for c in cfg.callbacks.values()]
-    loggers = [build(x, folder, cfg.name) for x in cfg.logger.values()]
+    callbacks += [TimeLimit(cfg.trainer.max_time)] if cfg.trainer.get("max_time") else []
     trainer: L.Trainer = build(
         cfg.trainer,
-        callbacks=[EpochSeed(cfg.seed), *more, *callbacks],
-        logger=loggers or False,
-        default_root_dir=str(folder),
+        callbacks=[EpochSeed(cfg.seed), StopSignals(), *callbacks],
+        max_time=None,  # `TimeLimit` instead
+        logger=False,
+        default_root_dir=cfg.output_dir,
+        # of itself, beside what `callbacks` save
+        enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
         enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
         deterministic="warn" if cfg.deterministic else False,
+        use_distributed_sampler=False,  # the task's loaders share out themselves
     )
+    trainer.strategy.checkpoint_io = InPlace()
     return trainer

@@ -239,3 +239,42 @@ def test_ctrl_c_leaves_a_record_and_a_checkpoint(tmp_path):
     (folder,) = folders(tmp_path)
     assert read_result(folder).status == "interrupted"
     assert (folder / "checkpoints/last.ckpt").is_file()
+
+
+def test_a_time_limit_gives_up_the_epoch_it_cuts_and_tests_the_ones_before(tmp_path, monkeypatch):
+    whole = run(config(tmp_path / "whole"))
+    looks = []
+
+    def remaining(self):
+        looks.append(1)
+        return 8 - len(looks)  # six batches an epoch: over with the second batch of the second
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.TimeLimit, "time_remaining", remaining)
+        run(config(tmp_path / "cut", "trainer.max_time=00:01:00:00"))
+    (folder,) = folders(tmp_path / "cut")
+    result = read_result(folder)
+    assert result.status == "interrupted"
+    assert "trainer.max_time is over, with 1 of 3 epochs done; resume=auto" in result.error
+    assert result.metrics.selected_epoch == 0
+    assert result.metrics.last == result.metrics.selected
+    assert result.environment.global_batch == 8
+    assert list(pd.read_csv(folder / "metrics.csv").epoch) == [0]
+    # another limit is no other run
+    assert run(config(tmp_path / "cut", "trainer.max_time=01:00:00:00", "resume=auto")) == whole
+    assert folders(tmp_path / "cut") == [folder]
+    assert read_result(folder).status == "complete"
+    tables = [
+        pd.read_csv(f / "metrics.csv").drop(columns="seconds")
+        for f in (folder, folders(tmp_path / "whole")[0])
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_a_time_limit_before_the_first_epoch_ends_without_figures(tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks.TimeLimit, "time_remaining", lambda self: 0)
+    with pytest.raises(callbacks.TimeLimitError, match="with 0 of 3 epochs done"):
+        run(config(tmp_path, "trainer.max_time=00:00:00:01"))
+    (folder,) = folders(tmp_path)
+    assert read_result(folder).status == "interrupted"
+    assert (folder / "checkpoints/last.ckpt").is_file()

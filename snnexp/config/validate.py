@@ -11,6 +11,7 @@ import difflib
 import importlib
 import inspect
 import json
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -255,9 +256,37 @@ def _rule_fits_model(plain: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def _learns_on_one_process(plain: dict[str, Any]) -> Iterator[str]:
+    trainer = plain["trainer"]
+    alone = trainer.get("devices") in (1, "1") and trainer.get("num_nodes", 1) == 1
+    if plain["rule"]["_target_"].endswith(".S4NN") and not alone:
+        yield (
+            "trainer.devices: rule=s4nn learns image by image and cannot be spread over processes; "
+            "give trainer.devices=1, and run seeds side by side (-m seed=0,1,2)"
+        )
+
+
+def _processes_repeat_the_command(plain: dict[str, Any]) -> Iterator[str]:
+    strategy = plain["trainer"].get("strategy")
+    if isinstance(strategy, str) and any(w in strategy for w in ("spawn", "fork", "notebook")):
+        yield (
+            f"trainer.strategy: {strategy!r} starts processes that know nothing of this run's "
+            "configuration; use trainer=ddp"
+        )
+
+
+def _max_time_reads(plain: dict[str, Any]) -> Iterator[str]:
+    given = plain["trainer"].get("max_time")
+    if isinstance(given, str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", given):
+        yield f"trainer.max_time: expected DD:HH:MM:SS, such as 00:12:00:00, given {given!r}"
+
+
 _RULES: tuple[CrossRule, ...] = (
     _epochs_positive,
     _clip_whole,
     _backend_runs,
     _rule_fits_model,
+    _learns_on_one_process,
+    _processes_repeat_the_command,
+    _max_time_reads,
 )

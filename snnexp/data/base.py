@@ -5,15 +5,16 @@ Letters: B batch, T time, K classes, H W space, N items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict, cast
 
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, SequentialSampler
 
 Kind = Literal["classification", "depth"]
 Split = Literal["train", "val", "test"]
@@ -105,6 +106,51 @@ def collate(batch: Batch | list[Batch]) -> Batch:
     return torch.utils.data.default_collate(batch)
 
 
+class SharedBatches(Sampler[list[int]]):
+    """Process `rank`'s share of each batch of `batch_size` items over all `world` processes.
+
+    `sampler` must give every process the same order (no shuffle of its own: `EpochSeed` sees to
+    that). Batch k of a run of many processes then holds the items of batch k of one process:
+
+        share(r) = batch[floor(m r / world) : floor(m (r + 1) / world)],  m = len(batch)        (1)
+
+    Sizes of shares differ by one item at most, no item is seen twice and none is left out; all
+    processes make the same number of steps. For that a last batch of fewer items than processes
+    joins the one before it. (torch's DistributedSampler repeats items until the shares are equal,
+    so that a test over it counts some items twice.)
+
+    Raises DataError where a split has fewer items than there are processes.
+    """
+
+    def __init__(
+        self, sampler: Sampler[int], batch_size: int, drop_last: bool, rank: int, world: int
+    ) -> None:
+        #: Lightning tells this one the epoch
+        self.sampler = sampler
+        self.rank, self.world = rank, world
+        size = len(sampler)  # type: ignore[arg-type] # every sampler in use here has a length
+        if min(size, batch_size) < world:
+            raise DataError(
+                f"{world} processes cannot share batches of {batch_size} out of {size} items: each "
+                "needs an item of every batch. Give a larger task.batch_size (it counts the items "
+                "of all processes) or fewer trainer.devices"
+            )
+        self.edges = [*range(0, size, batch_size), size]
+        tail = size % batch_size
+        if (drop_last and tail) or 0 < tail < world:
+            del self.edges[-1 if drop_last else -2]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(self.sampler)
+        for start, end in pairwise(self.edges):
+            m = end - start
+            first, last = m * self.rank // self.world, m * (self.rank + 1) // self.world
+            yield order[start + first : start + last]
+
+    def __len__(self) -> int:
+        return len(self.edges) - 1
+
+
 @dataclass
 class TaskReport:
     """Facts of the data for result.json and the closing summary.
@@ -155,6 +201,8 @@ class TaskDataModule(L.LightningDataModule):
     A subclass prepares files in `prepare_data` (download, sample, feature cache: one process),
     fills `datasets` and `_spec` in `setup`, and may override the hooks at the end. One that can
     make inputs of single files names their `suffixes` and overrides `inputs_of`.
+
+    `batch_size` counts the items of a step over all processes of a run (`share`).
     """
 
     #: endings of the files that `read_input` takes, in lower case; none: it takes no files
@@ -178,6 +226,17 @@ class TaskDataModule(L.LightningDataModule):
         self.data_dir, self.cache_dir = Path(data_dir), Path(cache_dir)
         self.datasets: dict[Split, Dataset[Batch]] = {}
         self._spec: TaskSpec | None = None
+        self.rank, self.world = 0, 1
+
+    def share(self, rank: int, world: int) -> None:
+        """Say, after `setup`, that loaders are for process `rank` of `world`: its share of batches.
+
+        Raises DataError where a split has fewer items than there are processes.
+        """
+        self.rank, self.world = rank, world
+        if world > 1:
+            for split in self.datasets:
+                self.loader(split)
 
     @property
     def spec(self) -> TaskSpec:
@@ -194,13 +253,26 @@ class TaskDataModule(L.LightningDataModule):
         sampler: Sampler[int] | None = None,
         drop_last: bool = False,
     ) -> DataLoader[Batch]:
-        """Return the loader of one split; every batch is a `Batch`."""
+        """Return the loader of one split; every batch is a `Batch`.
+
+        Of several processes each gets its share of every batch: see `SharedBatches`.
+        """
+        dataset = self.datasets[split]
+        options: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "shuffle": shuffle,
+            "sampler": sampler,
+            "drop_last": drop_last,
+        }
+        if self.world > 1:
+            if sampler is None:
+                sized = cast(Sized, dataset)
+                sampler = RandomSampler(sized) if shuffle else SequentialSampler(sized)
+            share = SharedBatches(sampler, self.batch_size, drop_last, self.rank, self.world)
+            options = {"batch_sampler": share}
         return DataLoader(
-            self.datasets[split],
-            batch_size=self.batch_size,
-            shuffle=shuffle,
-            sampler=sampler,
-            drop_last=drop_last,
+            dataset,
+            **options,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             collate_fn=collate,

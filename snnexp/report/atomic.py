@@ -24,3 +24,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `replacing` left below `folder` where its process was killed."""
+    for path in folder.rglob(".*.*.tmp*"):
+        path.unlink(missing_ok=True)

@@ -66,7 +66,12 @@ def _git(folder: Path, *args: str) -> str | None:
 
 
 def environment(
-    device: torch.device, *, backend: str, precision: str, world_size: int
+    device: torch.device,
+    *,
+    backend: str,
+    precision: str,
+    world_size: int,
+    global_batch: int | None = None,
 ) -> Environment:
     """Return versions and hardware; `backend` names the providers in use."""
     return Environment(
@@ -80,6 +85,7 @@ def environment(
         device=str(device),
         gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         world_size=world_size,
+        global_batch=global_batch,
         backend=backend,
         precision=precision,
     )

@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from snnexp.report.atomic import remove_leftovers
 from snnexp.report.record import RESULT, RecordError, read_result
 
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
@@ -28,15 +29,18 @@ NAMES_AT_ROOT = frozenset({"name", "resume", "logger", "outputs", "output_dir", 
 PLACES_ANYWHERE = frozenset(
     {"data_dir", "cache_dir", "num_workers", "progress", "enable_progress_bar"}
 )
+#: keys that say when to stop for now: they count as null, since the run goes on to the same end
+PAUSES_ANYWHERE = frozenset({"max_time"})
 
 
 def config_hash(config: Mapping[str, Any], ignore_seed: bool = False) -> str:
     """Return the SHA-256, in hex, of a resolved config without what does not change results.
 
-    Left out: `NAMES_AT_ROOT` and `PLACES_ANYWHERE`. The order of keys does not matter, nor does 1
-    against 1.0. Two runs of equal hash may differ in machine, data files and code: those are in
-    result.json. With `ignore_seed` the root's `seed`, the task's own where it follows the root's,
-    and the task's `fold` of a cross-validation are left out as well: the hash of a setting.
+    Left out: `NAMES_AT_ROOT`, `PLACES_ANYWHERE` and the values of `PAUSES_ANYWHERE`. The order of
+    keys does not matter, nor does 1 against 1.0. Two runs of equal hash may differ in machine, data
+    files and code: those are in result.json. With `ignore_seed` the root's `seed`, the task's own
+    where it follows the root's, and the task's `fold` of a cross-validation are left out as well:
+    the hash of a setting.
     """
     ignored = NAMES_AT_ROOT | ({"seed"} if ignore_seed else set())
     kept = {key: value for key, value in config.items() if key not in ignored}
@@ -48,7 +52,11 @@ def config_hash(config: Mapping[str, Any], ignore_seed: bool = False) -> str:
 
 def _canonical(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(k): _canonical(v) for k, v in value.items() if k not in PLACES_ANYWHERE}
+        return {
+            str(k): None if k in PAUSES_ANYWHERE else _canonical(v)
+            for k, v in value.items()
+            if k not in PLACES_ANYWHERE
+        }
     if isinstance(value, list | tuple):
         return [_canonical(v) for v in value]
     if isinstance(value, float) and value.is_integer():
@@ -66,12 +74,16 @@ class RunFolder:
     """A run's folder, held by this process until `release` or its end, however it ends.
 
     `id` is the path below the root of all runs; `resumed` is whether the run is a continuation.
+    A copy sent to another process of the run (pickle) knows the place and does not hold it.
     """
 
     path: Path
     id: str
     resumed: bool
-    _lock: FileLock
+    _lock: FileLock | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None}
 
     @classmethod
     def create(cls, root: Path, name: str, seed: int, config: Mapping[str, Any]) -> RunFolder:
@@ -104,7 +116,8 @@ class RunFolder:
     ) -> RunFolder | None:
         """Hold the latest unfinished run of the same config that has a checkpoint, if any.
 
-        A run that another process still holds is left alone.
+        A run that another process still holds is left alone. Raises RecordError where the record
+        of one is damaged or of another version: to start anew beside it might lose its work.
         """
         digest = config_hash(config)
         for path in runs_of(root, name, seed, digest):
@@ -118,6 +131,7 @@ class RunFolder:
             if not _unfinished(path, digest):  # the process that held it has just finished
                 lock.release()
                 continue
+            remove_leftovers(path)
             return cls(path, path.relative_to(root).as_posix(), True, lock)
         return None
 
@@ -128,7 +142,8 @@ class RunFolder:
 
     def release(self) -> None:
         """Let go of the folder."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> RunFolder:
         return self
@@ -178,5 +193,11 @@ def _lock(path: Path) -> FileLock:
 def _unfinished(path: Path, digest: str) -> bool:
     if not (path / RESULT).is_file():
         return False
-    result = read_result(path)
+    try:
+        result = read_result(path)
+    except RecordError as error:
+        raise RecordError(
+            f"{error}. resume=auto cannot tell whether that run is finished: move its folder away, "
+            "or start a new run with resume=null"
+        ) from error
     return result.config_hash == digest and result.status != "complete"

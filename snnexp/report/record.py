@@ -34,6 +34,10 @@ class RecordError(Exception):
     """A result file or folder that cannot be used; the message names it and what is wrong."""
 
 
+class Interrupted(Exception):  # noqa: N818 - no error: the run was told to end, and can go on
+    """Ends a run as `interrupted`; the message says what stopped it."""
+
+
 class _Part(BaseModel):
     """Base of all parts: unknown keys are refused; NaN and infinity survive JSON as strings."""
 
@@ -179,7 +183,10 @@ class Code(_Part):
 
 
 class Environment(_Part):
-    """Where a run was made."""
+    """Where a run was made.
+
+    `global_batch`: items an optimizer step, over all processes and accumulated batches.
+    """
 
     versions: dict[str, str]
     platform: str
@@ -189,6 +196,7 @@ class Environment(_Part):
     device: str
     gpu: str | None
     world_size: int
+    global_batch: int | None = None
     backend: str
     precision: str
 
@@ -261,12 +269,18 @@ class Result(_Part):
         return self
 
     def write(self, folder: Path) -> Path:
-        """Validate and write `<folder>/result.json` atomically; return its path."""
+        """Validate and write `<folder>/result.json` atomically; return its path.
+
+        Raises RecordError, naming the file, where it cannot be written.
+        """
         # assignments inside dicts and lists are not seen by pydantic: validate the whole again
         text = type(self).model_validate(self.model_dump(warnings=False)).model_dump_json(indent=2)
         path = folder / RESULT
-        with replacing(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        try:
+            with replacing(path) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise RecordError(f"{path} could not be written: {error.strerror or error}") from error
         return path
 
 
@@ -315,9 +329,10 @@ def recording(result: Result, folder: Path) -> Iterator[Result]:
     """Keep `result.json` of a run true, whatever becomes of the run.
 
     Writes it as `running`, gives it to the block to fill, and writes it again with the end's
-    status: `complete`; `interrupted` after Ctrl-C, SIGTERM or any other exit; `failed` with the
-    traceback after an error. The error itself is passed on. A killed run stays `running`. Where
-    the folder holds a record already, the run is a continuation: its start and time are kept.
+    status: `complete`, unless the block set another one; `interrupted` after Ctrl-C, SIGTERM or
+    any other exit; `failed` with the traceback after an error. The error itself is passed on. A
+    killed run stays `running`, as does one whose end cannot be written. Where the folder holds a
+    record already, the run is a continuation: its start and time are kept.
     """
     if (folder / RESULT).exists():
         earlier = read_result(folder)
@@ -328,8 +343,9 @@ def recording(result: Result, folder: Path) -> Iterator[Result]:
     result.write(folder)
     try:
         yield result
-        result.status = "complete"
-    except (KeyboardInterrupt, SystemExit) as exit_:
+        if result.status == "running":
+            result.status = "complete"
+    except (KeyboardInterrupt, SystemExit, Interrupted) as exit_:
         # Lightning turns Ctrl-C into SystemExit, and SIGTERM into a subclass of it
         result.error = f"{type(exit_).__name__}: {exit_}".removesuffix(": ")
         result.status = "interrupted"
@@ -341,4 +357,10 @@ def recording(result: Result, folder: Path) -> Iterator[Result]:
     finally:
         result.wall_s = before + time.monotonic() - start
         result.ended = datetime.now(UTC)
-        result.write(folder)
+        stopped = sys.exception()
+        try:
+            result.write(folder)
+        except RecordError as unwritten:
+            if stopped is None:
+                raise
+            stopped.add_note(str(unwritten))

@@ -1,4 +1,4 @@
-"""What happens around the steps of a run: seeds, guards, history, checkpoints, progress.
+"""What happens around the steps of a run: seeds, guards, history, progress.
 
 Callbacks that read the figures of an epoch derive from Lightning's `Checkpoint`: only those are
 called after the module has logged its epoch.
@@ -16,9 +16,13 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar, Timer
 from rich.console import Console
 from torch import Tensor
+
+from snnexp.report.atomic import replacing
+from snnexp.report.record import Interrupted, RecordError
+from snnexp.training.crew import PeerError
 
 log = logging.getLogger("snnexp")
 
@@ -32,6 +36,9 @@ class EpochSeed(Callback):
 
     An epoch's shuffling, dropout and augmentation then depend on nothing before it: a run that is
     resumed at an epoch's start continues with the numbers of a run that was never cut.
+
+    All processes start the epoch with the first one's seed, so that all draw the same order of
+    items (`SharedBatches`); with its first batch each goes on with its own.
     """
 
     def __init__(self, seed: int) -> None:
@@ -39,16 +46,26 @@ class EpochSeed(Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Seed Python, NumPy and torch, and have the epoch's order drawn from that seed."""
-        key = (self.seed, trainer.current_epoch, trainer.global_rank)
-        state = int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0])
-        random.seed(state)
-        np.random.seed(state)  # noqa: NPY002 - libraries draw from the global generator
-        torch.manual_seed(state)
+        self._seed(trainer, 0)
         # Lightning makes the loader's iterator, which draws a number, after this hook; but before
         # it in the first and in a resumed epoch: there it is made anew
         loop = trainer.fit_loop
         if trainer.current_epoch == 0 or loop.is_resuming or loop.epoch_loop.restarting:
             iter(loop._data_fetcher)  # type: ignore[arg-type] # set before any epoch starts
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Give the other processes their own dropout and augmentation."""
+        if trainer.global_rank > 0 and batch_idx == 0:
+            self._seed(trainer, trainer.global_rank)
+
+    def _seed(self, trainer: L.Trainer, process: int) -> None:
+        key = (self.seed, trainer.current_epoch, process)
+        state = int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0])
+        random.seed(state)
+        np.random.seed(state)  # noqa: NPY002 - libraries draw from the global generator
+        torch.manual_seed(state)
 
 
 class FiniteLoss(Callback):
@@ -73,7 +90,7 @@ class FiniteLoss(Callback):
         A neuron does not pass on a NaN (no comparison with it is true): bad input would only
         silence it.
         """
-        if trainer.current_epoch == 0 and not torch.isfinite(batch["input"]).all():
+        if trainer.current_epoch == 0 and not self._finite(trainer, batch["input"]):
             raise TrainingDivergedError(
                 f"the input of training batch {batch_idx} holds values that are not finite "
                 f"(items {batch['index'].tolist()[:8]}, ...): mend or skip them in the task"
@@ -81,7 +98,7 @@ class FiniteLoss(Callback):
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if not isinstance(loss, Tensor) or batch_idx % self.every:
             return
-        if not torch.isfinite(loss).all():
+        if not self._finite(trainer, loss):
             rates = [g["lr"] for o in trainer.optimizers for g in o.param_groups]
             raise TrainingDivergedError(
                 f"the training loss became {loss.item()} at epoch {trainer.current_epoch}, batch "
@@ -89,6 +106,15 @@ class FiniteLoss(Callback):
                 "optimizer.lr, trainer.gradient_clip_val=1, or trainer.precision=32-true; "
                 "checkpoints of earlier epochs are kept in the run's folder."
             )
+
+    def _finite(self, trainer: L.Trainer, values: Tensor) -> bool:
+        """Look at the values of this process; PeerError where only another one's are not finite."""
+        finite = bool(torch.isfinite(values).all())
+        # all stop together: one that went on alone would wait for ever
+        together = trainer.world_size == 1 or trainer.strategy.reduce_boolean_decision(finite)
+        if finite and not together:
+            raise PeerError("another process met values that are not finite")
+        return finite
 
 
 class History(Checkpoint):
@@ -124,67 +150,54 @@ class History(Checkpoint):
         row["seconds"] = time.perf_counter() - self.started
         self.rows.append(row)
         if trainer.is_global_zero:
-            temporary = self.path.with_suffix(".tmp")
-            pd.DataFrame(self.rows).to_csv(temporary, index=False)
-            temporary.replace(self.path)
+            try:
+                with replacing(self.path) as temporary:
+                    pd.DataFrame(self.rows).to_csv(temporary, index=False)
+            except OSError as error:
+                raise RecordError(
+                    f"{self.path} could not be written: {error.strerror or error}. Free some "
+                    "space, then go on with resume=auto"
+                ) from error
 
 
-class RunCheckpoint(Checkpoint):
-    """`last.ckpt` whenever an epoch starts and at the end, `best.ckpt` when `monitor` improves.
+class TimeLimitError(Interrupted):
+    """The time of `trainer.max_time` is over."""
 
-    An epoch's start is the one point where nothing of an epoch is pending (Lightning steps the
-    schedules of an epoch after its last hook), and where a run can go on to the same numbers. A
-    run cut in its first epoch leaves something to resume, too.
-    Each file is written beside its place and then renamed: a run that is killed while it saves
-    keeps the older one. (Lightning's ModelCheckpoint writes its `last` only when the monitored
-    value improves, and nothing at all where a rule learns without an optimizer.)
+
+class TimeLimit(Timer):
+    """Stop before the next batch once training has taken `duration` since this start of the run.
+
+    What was done of the epoch is given up: a run that goes on later starts from the epoch's
+    checkpoint, and comes to the numbers of a run that was never stopped. (Lightning's own limit
+    counts earlier starts, too, and ends the epoch early, as if it had been a whole one.)
+    The test that follows, and the validation of an epoch that is done, take their time beyond it.
     """
 
-    def __init__(self, folder: Path, monitor: str, mode: Literal["min", "max"]) -> None:
-        self.folder, self.monitor, self.mode = folder, monitor, mode
-        self.best: float | None = None
-        self.best_epoch = -1
+    def __init__(self, duration: str | dict[str, int]) -> None:
+        super().__init__(duration)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the first process's clock."""
+        over = trainer.is_global_zero and (self.time_remaining() or 0) <= 0
+        if trainer.world_size > 1:
+            over = trainer.strategy.reduce_boolean_decision(over, all=False)
+        if over:
+            raise TimeLimitError(
+                f"trainer.max_time is over, with {trainer.current_epoch} of {trainer.max_epochs} "
+                "epochs done; resume=auto goes on"
+            )
+
+    def on_fit_start(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Look at no clock: nothing is started yet."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Look at no clock: an epoch whose last batch is done is finished."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what has been best so far."""
-        return {"best": self.best, "best_epoch": self.best_epoch}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what was best in the run that is resumed."""
-        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write where the run stands."""
-        # Lightning sets these to zero a moment later; saved as they are, the epoch would look done
-        loop = trainer.fit_loop.epoch_loop
-        loop.batch_progress.reset_on_run()
-        loop.scheduler_progress.reset_on_run()
-        loop.automatic_optimization.optim_progress.reset_on_run()
-        loop.val_loop.batch_progress.total.reset()
-        self._save(trainer, "last.ckpt")
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the final weights."""
-        self._save(trainer, "last.ckpt")
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep the epoch's weights if they are the best so far."""
-        if self.monitor not in trainer.callback_metrics:
-            raise RuntimeError(f"{self.monitor} was not logged: the split it names has no batches")
-        value = float(trainer.callback_metrics[self.monitor])
-        better = self.best is None or (
-            value > self.best if self.mode == "max" else value < self.best
-        )
-        if better:
-            self.best, self.best_epoch = value, trainer.current_epoch
-            self._save(trainer, "best.ckpt")
-
-    def _save(self, trainer: L.Trainer, name: str) -> None:
-        path = self.folder / name
-        temporary = path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            temporary.replace(path)
+        """Return nothing: each start of a run has the whole time."""
+        return {}
 
 
 class DeadNeuronWarning(Checkpoint):

@@ -14,6 +14,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 from torch.optim import Optimizer
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from snnexp.data.base import Batch, Predictions, TaskSpec
 from snnexp.losses import Loss
@@ -125,7 +126,20 @@ class SNNModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor] | None:
         """Learn from one batch, by the rule."""
         terms = self.rule.step(self, batch)
-        return terms if self.rule.gradients else None
+        if not self.rule.gradients:
+            return None
+        if self.trainer.world_size > 1:
+            terms["loss"] = terms["loss"] * self._weight(len(batch["index"]))
+        return terms
+
+    def _weight(self, items: int) -> Tensor:
+        """Return what makes the processes' mean gradient that of the whole batch.
+
+        Process r has m_r of the batch's m items, and the strategy averages gradients over the R
+        processes:  1/R sum_r (R m_r / m) grad_r  =  the gradient of the mean over all items.
+        """
+        mine = torch.tensor(float(items), device=self.device)
+        return mine / self.trainer.strategy.reduce(mine.clone(), reduce_op="mean")
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Bring learned leaks and thresholds back into their range."""
@@ -161,16 +175,28 @@ class SNNModule(L.LightningModule):
         figures = self._counters("test")[0]
         confusion = figures.confusion() if isinstance(figures, Classification) else None
         metrics, activity = self._close("test")
-        columns = zip(*((k.scores, k.target, k.index) for k in self._kept), strict=True)
         self.tested = Tested(
             metrics=metrics,
             activity=activity,
             synops=self.synops.compute(),
             confusion=confusion,
-            predictions=Predictions(*(torch.cat(c) for c in columns)),
+            predictions=self._predictions(),
         )
         self.synops.reset()
         self._kept.clear()
+
+    def _predictions(self) -> Predictions:
+        """Return what was kept, of all processes and in the order of the data set."""
+        columns = zip(*((k.scores, k.target, k.index) for k in self._kept), strict=True)
+        scores, target, index = (torch.cat(c) for c in columns)
+        if self.trainer.world_size == 1:
+            return Predictions(scores, target, index)
+        scores, target, index = (
+            torch.cat([part.cpu() for part in gather_all_tensors(c.to(self.device))])
+            for c in (scores, target, index)
+        )
+        order = index.argsort()
+        return Predictions(scores[order], target[order], index[order])
 
     def _close(self, split: str) -> tuple[dict[str, float], dict[str, Any] | None]:
         """Compute, log and reset what was counted over an epoch."""

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ReadonlyConfigError
 
 from snnexp.config import validate as v
+from snnexp.config.compose import compose_config
 
 
 class Part:
@@ -192,3 +193,33 @@ def test_rules_across_nodes():
     assert any("gradient_clip_val" in p for p in found)
     cpu = {"_target_": "lightning.Trainer", "max_epochs": 1, "accelerator": "cpu"}
     assert problems(backend="triton", trainer=cpu)[0].startswith("backend:")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["task=mnist", "model=s4nn", "trainer=ddp"], "rule=s4nn learns image by image"),
+        (["task=mnist", "model=s4nn", "trainer.devices=2"], "-m seed=0,1,2"),
+        (["+trainer.strategy=ddp_spawn"], "use trainer=ddp"),
+        (["trainer.max_time=10m"], "expected DD:HH:MM:SS, such as 00:12:00:00, given '10m'"),
+    ],
+    ids=lambda x: x[-1] if isinstance(x, list) else "",
+)
+def test_what_processes_and_time_limits_cannot_do_is_refused(words, expected):
+    with pytest.raises(v.ConfigError) as found:
+        v.validate(compose_config(words))
+    assert len(found.value.problems) == 1
+    assert expected in found.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["task=mnist", "model=s4nn"],
+        ["trainer=ddp", "trainer.devices=4", "trainer.num_nodes=2"],
+        ["trainer.max_time=00:00:10:00"],
+    ],
+    ids=lambda x: x[-1],
+)
+def test_what_processes_and_time_limits_can_do_is_taken(words):
+    v.validate(compose_config(words))

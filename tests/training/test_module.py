@@ -15,10 +15,10 @@ from snnexp.training.callbacks import (
     EpochSeed,
     FiniteLoss,
     History,
-    RunCheckpoint,
     TrainingDivergedError,
 )
 from snnexp.training.module import CheckpointMismatchError
+from snnexp.training.run_checkpoint import RunCheckpoint
 from tests.training.toy import SIZES, toy_module, toy_task
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning")
