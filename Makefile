@@ -21,8 +21,8 @@ $(STAMP): pyproject.toml
 run: $(STAMP)  ## train and test on sample data: ARGS="task=speech model=conv_snn"
 	$(BIN)/python -m snnexp $(or $(ARGS),task=speech model=conv_snn)
 
-test: $(STAMP)  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## the whole test suite, on two cores: WORKERS=8 for more
+	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile
 
 lint: $(STAMP)  ## ruff (check, format) and mypy
 	$(BIN)/ruff check .
