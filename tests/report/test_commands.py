@@ -98,7 +98,7 @@ def test_commands_from_folder_to_readme(run_folder, tmp_path, monkeypatch, capsy
     capsys.readouterr()
     (run_folder / "result.json").write_text("{")
     assert main(["collect", str(run_folder.parent)]) == 1
-    assert "not a JSON file" in capsys.readouterr().out.replace("\n", " ")
+    assert "not a JSON file" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
