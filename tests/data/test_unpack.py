@@ -83,5 +83,6 @@ def test_what_is_harmless_is_unpacked(tmp_path):
         ("...", tarfile.REGTYPE, ""),
     )
     unpack(archive, tmp_path / "target", lambda place: None)
-    found = {p.relative_to(tmp_path / "target").as_posix() for p in (tmp_path / "target").rglob("*")}
+    target = tmp_path / "target"
+    found = {p.relative_to(target).as_posix() for p in target.rglob("*")}
     assert found == {"a", "a/b..c.txt", "..."}
