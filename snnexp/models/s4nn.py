@@ -82,7 +82,7 @@ class S4NN(Model):
 
     `init`: upper end of the initial weights, one a layer. `gamma`: margin of the learning targets;
     t_max - gamma is also when potentials decide where no output fired. `dtype`: of the weights; the
-    authors' code has float64, float32 takes half the time for the same accuracy. `label_order`: the
+    authors' code has float64, float32 halves the traffic of the weights. `label_order`: the
     class of each output unit (null: unit k is class k), which the authors' code permutes.
     `hidden`: any number of layers; the paper has one of 400.
     """
