@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -54,6 +55,8 @@ class Crew:
                     strategy.launcher.launch(strategy.setup_environment, trainer=trainer)
             except ValueError as error:
                 raise ConfigError([f"trainer.devices, trainer.num_nodes: {error}"]) from error
+            # torch's threads, met running at exit, would abort the process after its work is done
+            atexit.register(leave)
             # one process may download for hours while the others wait
             self._group = dist.new_group(backend="gloo", timeout=timedelta(days=10000))
         self.rank, self.size = trainer.global_rank, trainer.world_size
@@ -93,6 +96,12 @@ class Crew:
         if self._group is not None:
             dist.broadcast_object_list(told, 0, self._group)
         return cast(T, value if self.first else told[0])
+
+
+def leave() -> None:
+    """End the connection to the other processes, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def check_batch_norm(model: nn.Module, synchronised: bool, device: torch.device) -> None:

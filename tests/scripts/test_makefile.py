@@ -1,5 +1,6 @@
 """What the Makefile's targets would run."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,9 +14,11 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make
 
 def commands(*words):
     """The commands of a target, without the program's folder and without installing anything."""
+    # as from a shell, also when make itself has called pytest
+    shell = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     done = subprocess.run(
         ["make", "-n", "-o", ".venv/.installed", *words],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT, env=shell, capture_output=True, text=True, check=True,
     )  # fmt: skip
     lines = done.stdout.replace("\\\n", " ").splitlines()
     return [" ".join(line.split()).removeprefix(".venv/bin/") for line in lines]
