@@ -16,7 +16,7 @@ from snnexp.data.base import DataError, TaskReport
 from snnexp.data.cache import cached
 from snnexp.data.download import Remote, download
 from snnexp.data.image_files import SUFFIXES
-from snnexp.data.images import Images, ImageTask
+from snnexp.data.images import Images, ImageTask, excerpt
 
 SHAPE = (28, 28)
 #: images of a complete set
@@ -118,14 +118,9 @@ class IdxTask(ImageTask):
 
     def report(self) -> TaskReport:
         """Say what was read."""
-        sizes = self.sizes()
-        if self.data == "sample":
-            source = self.sample_source
-        elif sizes["train"] + sizes["val"] == OFFICIAL["train"] and sizes["test"] == 10_000:
-            source = f"{self.published.title}, complete"
-        else:
-            source = (
-                f"{self.published.title}, an excerpt: {sizes['train'] + sizes['val']:,} of 60,000 "
-                f"training and {sizes['test']:,} of 10,000 test images"
-            )
-        return TaskReport(self.data, source, sizes, {}, self.published.how_to_get)
+        sizes, title = self.sizes(), self.published.title
+        source, part = self.sample_source, ""
+        if self.data == "real":
+            part = excerpt(sizes, OFFICIAL)
+            source = f"{title}, an excerpt: {part}" if part else f"{title}, complete"
+        return TaskReport(self.data, source, sizes, {}, self.published.how_to_get, part)

@@ -9,6 +9,7 @@ Letters: N images, C channel, H W space, K classes.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -161,6 +162,21 @@ class ImageTask(TaskDataModule):
         """Draw some images, wrongly classified ones first, each with what was predicted."""
         pixels = self.images[split].pixels
         return [draw_predictions(pixels, predictions, self.classes, folder / f"{split}_images.png")]
+
+
+def excerpt(sizes: Mapping[str, int], official: Mapping[str, int], tested: str = "test") -> str:
+    """Say which part of the official images `sizes` holds; nothing where it holds them all.
+
+    Validation images are training images of the official split; `tested` is what its authors call
+    the images that a run is tested on.
+    """
+    train, test = sizes["train"] + sizes["val"], sizes["test"]
+    if (train, test) == (official["train"], official["test"]):
+        return ""
+    return (
+        f"{train:,} of {official['train']:,} training and {test:,} of {official['test']:,} "
+        f"{tested} images"
+    )
 
 
 def held_out(labels: Tensor, val_by: str, share: float, seed: int) -> Tensor:

@@ -34,6 +34,8 @@ ARCHIVE = Remote(
 )
 #: the archive within the archive
 INNER = Path("caltech-101") / f"{FOLDER}.tar.gz"
+#: images of the classes that the experiments here use
+OFFICIAL = {"Faces": 435, "Faces_easy": 435, "Motorbikes": 798}
 HOW_TO_GET = (
     "Fetch caltech-101.zip of https://data.caltech.edu/records/mzrjq-6wc02 (CC BY 4.0, md5 "
     "3138e1922a9193bfa496528edbbc45d0), unpack it and the 101_ObjectCategories.tar.gz in it, so "
@@ -114,6 +116,7 @@ class CaltechTask(ImageTask):
         channels = {"grey": 1, "rgb": 3, "contrast": 2}[colour]
         self.mean, self.std = (0.5,) * channels, (0.25,) * channels
         self.notes: dict[str, int | float | str] = {}
+        self.excerpt = ""
 
     def prepare_data(self) -> None:
         """Make the sample or find the real files, and decode them once."""
@@ -212,6 +215,12 @@ class CaltechTask(ImageTask):
         self.notes = {f"{mode} images converted": n for mode, n in about["modes"].items()}
         pixels = torch.from_numpy(np.load(folder / "pixels.npy"))
         labels = torch.tensor(about["label"])
+        found = {name: about["label"].count(k) for k, name in enumerate(self.classes)}
+        self.excerpt = ", ".join(
+            f"{n} of {OFFICIAL[name]} {name}"
+            for name, n in found.items()
+            if n != OFFICIAL.get(name, n)
+        )
         rows: dict[Literal["train", "test"], list[torch.Tensor]] = {"train": [], "test": []}
         rng = torch.Generator().manual_seed(self.split_seed)
         for k, name in enumerate(self.classes):
@@ -236,8 +245,7 @@ class CaltechTask(ImageTask):
 
     def report(self) -> TaskReport:
         """Say which images these were."""
-        if self.data == "sample":
-            source = "drawn faces and motorbikes"
-        else:
-            source = f"Caltech-101, the classes {', '.join(self.classes)}"
-        return TaskReport(self.data, source, self.sizes(), self.notes, HOW_TO_GET)
+        source, excerpt = "drawn faces and motorbikes", ""
+        if self.data == "real":
+            source, excerpt = f"Caltech-101, the classes {', '.join(self.classes)}", self.excerpt
+        return TaskReport(self.data, source, self.sizes(), self.notes, HOW_TO_GET, excerpt)

@@ -11,7 +11,7 @@ from snnexp.data import rendered
 from snnexp.data.base import DataError, TaskReport
 from snnexp.data.cache import cached
 from snnexp.data.download import Remote, download_and_unpack
-from snnexp.data.images import Images, ImageTask
+from snnexp.data.images import Images, ImageTask, excerpt
 from tasks.cifar10 import layout, sample
 
 #: images of the complete set
@@ -91,14 +91,8 @@ class CIFAR10Task(ImageTask):
     def report(self) -> TaskReport:
         """Say what was read."""
         sizes = self.sizes()
-        counts = {"train": sizes["train"] + sizes["val"], "test": sizes["test"]}
-        if self.data == "sample":
-            source = "rendered figures, plain and striped"
-        elif counts == OFFICIAL:
-            source = "CIFAR-10, complete"
-        else:
-            source = (
-                f"CIFAR-10, an excerpt: {counts['train']:,} of 50,000 training and "
-                f"{counts['test']:,} of 10,000 test images"
-            )
-        return TaskReport(self.data, source, sizes, {}, HOW_TO_GET)
+        source, part = "rendered figures, plain and striped", ""
+        if self.data == "real":
+            part = excerpt(sizes, OFFICIAL)
+            source = f"CIFAR-10, an excerpt: {part}" if part else "CIFAR-10, complete"
+        return TaskReport(self.data, source, sizes, {}, HOW_TO_GET, part)

@@ -28,7 +28,7 @@ from snnexp.data.base import (
 )
 from snnexp.data.cache import cached
 from snnexp.data.image_files import SUFFIXES, open_image
-from snnexp.data.images import LINEAR_IMAGES, Images, baselines, draw_predictions, held_out
+from snnexp.data.images import LINEAR_IMAGES, Images, baselines, draw_predictions, excerpt, held_out
 from tasks.imagenet import layout, sample
 
 OFFICIAL = {"train": 1_281_167, "test": 50_000}
@@ -202,17 +202,11 @@ class ImageNetTask(TaskDataModule):
     def report(self) -> TaskReport:
         """Say what was read."""
         sizes = self.sizes()
-        counts = {"train": sizes["train"] + sizes["val"], "test": sizes["test"]}
-        if self.data == "sample":
-            source = "rendered figures, plain and striped, as JPEG files"
-        elif counts == OFFICIAL:
-            source = "ILSVRC2012, complete"
-        else:
-            source = (
-                f"ILSVRC2012, an excerpt: {counts['train']:,} of 1,281,167 training and "
-                f"{counts['test']:,} of 50,000 validation images"
-            )
-        return TaskReport(self.data, source, sizes, {}, HOW_TO_GET)
+        source, part = "rendered figures, plain and striped, as JPEG files", ""
+        if self.data == "real":
+            part = excerpt(sizes, OFFICIAL, tested="validation")
+            source = f"ILSVRC2012, an excerpt: {part}" if part else "ILSVRC2012, complete"
+        return TaskReport(self.data, source, sizes, {}, HOW_TO_GET, part)
 
     def baselines(self) -> dict[str, float]:
         """Return test accuracies on up to 10,000 images of each split (snnexp.data.images)."""

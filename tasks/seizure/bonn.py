@@ -24,6 +24,8 @@ REAL_DATA = (
 
 #: samples per second and per segment of the published files
 RATE, LENGTH = 173.61, 4097
+#: segments of the complete sets
+SEGMENTS = 500
 #: first letter of a file name -> set
 SETS = {"Z": "A", "O": "B", "N": "C", "F": "D", "S": "E"}
 

@@ -249,6 +249,7 @@ class SeizureTask(TaskDataModule):
             sizes={split: len(rows) for split, rows in self.split.items()},
             notes=notes,
             real_data=f"data=real data_dir=<folder>, with {self.source.real_data}",
+            excerpt=self.source.excerpt(self.table) if self.data == "real" else "",
             caution=self.source.caution if self.data == "real" else "",
             fold=None if folds is None else self.fold,
             folds=folds,

@@ -92,6 +92,10 @@ class Source(ABC):
         """Return the table with its groups; where not `known`, unknown ones are allowed."""
         return table
 
+    def excerpt(self, table: WindowTable) -> str:
+        """Say which part of the official files `table` holds, where not all and that is known."""
+        return ""
+
     def metrics(self, judged: Judged) -> dict[str, float]:
         """Return figures of the detector."""
         return window_figures(judged.table.label == self.positive, judged.scores, 0.5)
@@ -371,6 +375,11 @@ class SegmentSource(Source):
         if self.problem == "five_sets":
             return table
         return replace(table, label=table.eventful.astype(np.int64))
+
+    def excerpt(self, table: WindowTable) -> str:
+        """Say how many of the 500 segments there are."""
+        n = len(np.unique(table.source))
+        return "" if n == bonn.SEGMENTS else f"{n} of {bonn.SEGMENTS} segments"
 
     def metrics(self, judged: Judged) -> dict[str, float]:
         """Return figures of E against the rest by window, and accuracy by segment.

@@ -139,7 +139,16 @@ def test_too_few_images_are_said(few, cache):
 
 @pytest.mark.parametrize("inside", ["", sample.FOLDER])
 def test_real_files_are_found(few, cache, inside):
-    assert real(cache, few / inside).sizes() == {"train": 14, "val": 2, "test": 8}
+    task = real(cache, few / inside)
+    assert task.sizes() == {"train": 14, "val": 2, "test": 8}
+    assert task.report().excerpt == "12 of 435 Faces, 12 of 798 Motorbikes"
+
+
+def test_complete_classes_are_no_excerpt(few, cache, monkeypatch):
+    monkeypatch.setattr(datamodule, "OFFICIAL", {"Faces": 12})
+    assert real(cache, few).report().excerpt == ""
+    monkeypatch.setattr(datamodule, "OFFICIAL", {"Faces": 13, "Motorbikes": 12})
+    assert real(cache, few).report().excerpt == "12 of 13 Faces"
 
 
 def test_the_archive_in_the_archive_is_fetched_and_unpacked(few, tmp_path, cache, monkeypatch):

@@ -61,7 +61,15 @@ def test_official_files_are_found(official, cache, inside):
     task = make("cifar10", cache, "data=real", f"data_dir={official / inside}", "task.val_by=none")
     assert task.sizes() == {"train": 2000, "val": 0, "test": 500}
     assert task.spec.classes[0] == "airplane"
-    assert "an excerpt: 2,000 of 50,000" in task.report().source
+    report = task.report()
+    assert report.excerpt == "2,000 of 50,000 training and 500 of 10,000 test images"
+    assert report.source == f"CIFAR-10, an excerpt: {report.excerpt}"
+
+
+def test_a_complete_set_is_no_excerpt(official, cache, monkeypatch):
+    monkeypatch.setattr(datamodule, "OFFICIAL", {"train": 2000, "test": 500})
+    report = make("cifar10", cache, "data=real", f"data_dir={official}").report()
+    assert (report.source, report.excerpt) == ("CIFAR-10, complete", "")
 
 
 def test_a_batch_comes_back_as_planes(official):

@@ -24,6 +24,7 @@ def test_the_sample_says_that_it_is_no_clothes(cache):
     assert task.spec.classes[9] == "Ankle boot"
     assert "no clothes" in task.report().source
     assert "digits" in task.report().source
+    assert task.report().excerpt == ""
 
 
 @pytest.mark.parametrize("inside", ["datasets", "datasets/fashion-mnist"])
@@ -33,7 +34,9 @@ def test_debians_folder_is_read_as_installed(tmp_path, cache, inside):
     folder.mkdir(parents=True)
     sample.make_sample(folder)
     task = make("fashion_mnist", cache, "data=real", f"data_dir={tmp_path / inside}")
-    assert task.report().source.startswith("Fashion-MNIST, an excerpt")
+    report = task.report()
+    assert report.excerpt == "1,437 of 60,000 training and 360 of 10,000 test images"
+    assert report.source == f"Fashion-MNIST, an excerpt: {report.excerpt}"
 
 
 def test_missing_files_are_said_with_the_package(tmp_path, cache, monkeypatch):

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from snnexp.data.base import DataError
-from tasks.imagenet import layout, sample
+from tasks.imagenet import datamodule, layout, sample
 from tasks.imagenet.datamodule import MEAN, STD
 from tests.tasks.image_tasks import build, make, tree
 from tests.tasks.one_file import taken_up
@@ -112,7 +112,16 @@ def test_classes_are_read_in_sorted_order(tmp_path, cache, six_classes):
     assert task.spec.classes == tuple(sorted(names))
     assert task.sizes() == {"train": 6, "val": 0, "test": 6}
     assert task.datasets["test"][5]["target"] == 5
-    assert "an excerpt: 6 of 1,281,167" in task.report().source
+    report = task.report()
+    assert report.excerpt == "6 of 1,281,167 training and 6 of 50,000 validation images"
+    assert report.source == f"ILSVRC2012, an excerpt: {report.excerpt}"
+
+
+def test_a_complete_set_is_no_excerpt(tmp_path, cache, six_classes, monkeypatch):
+    monkeypatch.setattr(datamodule, "OFFICIAL", {"train": 6, "test": 6})
+    folders(tmp_path / "imagenet", 6)
+    task = make("imagenet", cache, *SMALL, "data=real", f"data_dir={tmp_path}", "task.val_by=none")
+    assert (task.report().source, task.report().excerpt) == ("ILSVRC2012, complete", "")
 
 
 def test_999_classes_are_refused(tmp_path, cache):

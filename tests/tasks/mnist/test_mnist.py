@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from snnexp.data import download, idx
+from snnexp.data import download, idx, idx_task
 from snnexp.data.base import DataError, Part
 from tasks.mnist import sample
 from tasks.mnist.datamodule import MNIST, MNISTTask
@@ -103,10 +103,19 @@ def test_real_files_are_found_above_and_in_their_folder(real, cache, inside):
     task = make("mnist", cache, "data=real", f"data_dir={real / inside}")
     assert task.sizes() == {"train": 1227, "val": 210, "test": 360}
     report = task.report()
-    assert (
-        report.source == "MNIST, an excerpt: 1,437 of 60,000 training and 360 of 10,000 test images"
-    )
+    assert report.excerpt == "1,437 of 60,000 training and 360 of 10,000 test images"
+    assert report.source == f"MNIST, an excerpt: {report.excerpt}"
     assert report.variant == "real"
+
+
+def test_a_complete_set_is_no_excerpt(real, cache, monkeypatch):
+    """60,000 images would take seconds; the counts of the set at hand stand for them."""
+    labels = idx.read_idx(next((real / "MNIST/raw").glob("train-labels*")), 1)
+    monkeypatch.setattr(idx_task, "OFFICIAL", {"train": 1437, "test": 360})
+    known = replace(MNIST, labels=idx.digest(labels))
+    monkeypatch.setattr(MNISTTask, "published", known)
+    report = make("mnist", cache, "data=real", f"data_dir={real}").report()
+    assert (report.source, report.excerpt) == ("MNIST, complete", "")
 
 
 @pytest.fixture

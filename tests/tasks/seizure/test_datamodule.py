@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 
 from snnexp.data.base import DataError, Part, Predictions, TaskSpec
 from snnexp.report.units import baseline_figure
+from tasks.seizure import bonn
 from tasks.seizure.sample import write_mat
 from tests.tasks.one_file import taken_up
 from tests.tasks.seizure.conftest import (
@@ -199,6 +200,14 @@ def test_real_files_in_a_read_only_folder(make, real):
     assert task.report().variant == "real"
     for path in [real, *real.rglob("*")]:
         path.chmod(0o755)
+
+
+def test_a_part_of_the_bonn_sets_says_so(make, segment_root, monkeypatch):
+    words = {"protocol": "kfold", "data": "real", "data_dir": str(segment_root)}
+    assert ready(make, segment_source(), **words).report().excerpt == "20 of 500 segments"
+    monkeypatch.setattr(bonn, "SEGMENTS", 20)
+    assert ready(make, segment_source(), **words).report().excerpt == ""
+    assert ready(make, segment_source(), protocol="kfold").report().excerpt == ""
 
 
 def test_no_files_say_what_to_fetch(make, tmp_path):
