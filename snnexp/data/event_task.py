@@ -1,7 +1,7 @@
 """What all tasks share that sort recordings of an event camera into classes.
 
-A task names its recordings and reads them; here they become frames, cached on disk and
-memory-mapped, then splits, batches, baselines and pictures.
+A task names its recordings and reads them; their frames (snnexp.data.event_frames) are cached on
+disk here and become splits, batches, baselines and pictures.
 
 Letters: N samples, B batch, T frames, H W space.
 """
@@ -11,25 +11,19 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal
 
-import joblib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from rich.progress import track
-from torch.utils.data import Dataset
 
-from snnexp.data import aedat, event_camera, events
+from snnexp.data import aedat, event_frames, events
 from snnexp.data.base import (
-    Batch,
     DataError,
     FileInput,
     Part,
@@ -39,83 +33,11 @@ from snnexp.data.base import (
     TaskSpec,
 )
 from snnexp.data.cache import cached
-from snnexp.data.download import Remote, download_and_unpack
-from snnexp.data.events import Binning, Events, FrameFormat, OnBad, Sensor, clean
+from snnexp.data.event_frames import Cut, FrameDataset, FrameMaker, FrameStore, Recording
+from snnexp.data.events import Binning, Events, FrameFormat, OnBad, Sensor
 
 #: training samples that the linear baseline sees at most; more change it little and cost minutes
 LINEAR_SAMPLES = 10_000
-
-
-Role = Literal["train", "test"]
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A labelled stretch of a recording: from `start_us` up to, not with, `stop_us`."""
-
-    label: int
-    start_us: int | None = None
-    stop_us: int | None = None
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One file: its part in the official split, the group (user, ...) it is of, its samples."""
-
-    path: Path
-    role: Role
-    group: str
-    cuts: tuple[Cut, ...]
-
-
-class FrameStore:
-    """Frames of all samples, memory-mapped from one file, with their labels, roles and groups.
-
-    Counts are int16 on disk. Samples stand in the order of their recordings. Pickled (for loader
-    workers) it carries the path, not the frames.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        about = json.loads((folder / "samples.json").read_text())
-        self.label: NDArray[np.int64] = np.array(about["label"], np.int64)
-        self.role: list[str] = about["role"]
-        self.group: list[str] = about["group"]
-        self.notes: dict[str, int] = about["notes"]
-
-    @cached_property
-    def frames(self) -> NDArray[np.int16]:
-        """All frames [N, T, 2, H, W], on disk."""
-        return np.load(self.folder / "frames.npy", mmap_mode="r")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "frames"}
-
-
-class FrameDataset(Dataset[Batch]):
-    """Some rows of a `FrameStore` as float32 batches.
-
-    With `keep`, each batch keeps that many of its T frames, drawn without replacement, in order and
-    the same for all its samples: the random temporal delete of the SEW ResNet code.
-    """
-
-    def __init__(self, store: FrameStore, rows: NDArray[np.int64], keep: int | None) -> None:
-        self.store, self.rows, self.keep = store, rows, keep
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i: int) -> Batch:
-        batch = self.__getitems__([i])
-        return Batch(input=batch["input"][0], target=batch["target"][0], index=batch["index"][0])
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        rows = self.rows[list(indices)]
-        frames = torch.from_numpy(np.asarray(self.store.frames[rows]))
-        if self.keep is not None:
-            frames = frames[:, torch.randperm(frames.shape[1])[: self.keep].sort().values]
-        target = torch.from_numpy(self.store.label[rows])
-        return Batch(input=frames.float(), target=target, index=torch.as_tensor(indices))
 
 
 class EventClassification(TaskDataModule):
@@ -187,6 +109,11 @@ class EventClassification(TaskDataModule):
         raise NotImplementedError
 
     @property
+    def maker(self) -> FrameMaker:
+        """How recordings become frames."""
+        return FrameMaker(self.sensor, self.binning, self.frame_format, self.on_bad, self.classes)
+
+    @property
     def store(self) -> FrameStore:
         """The cached frames; known after `prepare_data` or `setup`."""
         if self._store is None:
@@ -214,85 +141,16 @@ class EventClassification(TaskDataModule):
         return cached(
             self.cache_dir / "frames" / self.task_name,
             key,
-            [events, aedat, *self.readers],
-            lambda folder: self._write_frames(folder, recordings),
+            [events, event_frames, aedat, *self.readers],
+            lambda folder: self.maker.write(folder, recordings, self.read, self.task_name),
             f"the event frames of {self.task_name}",
         )
-
-    def _write_frames(self, folder: Path, recordings: list[Recording]) -> None:
-        """Bin all recordings, in threads (the kernels hold no lock), and write them in order."""
-        n = sum(len(r.cuts) for r in recordings)
-        shape = (n, self.binning.n_frames, *self.frame_format.shape(self.sensor))
-        frames = np.lib.format.open_memmap(folder / "all.npy", "w+", np.int16, shape)
-        about: dict[str, list[Any]] = {"label": [], "role": [], "group": []}
-        notes: Counter[str] = Counter()
-        parallel = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
-        results = parallel(joblib.delayed(self._bin)(r) for r in recordings)
-        described = f"events to frames: {self.task_name}"
-        for recording, (samples, counted) in track(
-            zip(recordings, results, strict=True), described, total=len(recordings)
-        ):
-            notes += counted
-            for label, sample in samples:
-                frames[len(about["label"])] = sample
-                about["label"].append(label)
-                about["role"].append(recording.role)
-                about["group"].append(recording.group)
-        kept = len(about["label"])
-        frames.flush()
-        if kept == n:
-            (folder / "all.npy").rename(folder / "frames.npy")
-        else:
-            np.save(folder / "frames.npy", frames[:kept])
-            (folder / "all.npy").unlink()
-        (folder / "samples.json").write_text(json.dumps({**about, "notes": notes}))
-
-    def _bin(self, recording: Recording) -> tuple[list[tuple[int, NDArray[Any]]], Counter[str]]:
-        """Return label and frames of each sample of one recording, and what was counted."""
-        notes: Counter[str] = Counter()
-        whole = self.read(recording, notes)
-        whole, flaws = clean(whole, self.sensor, self.on_bad, recording.path)
-        notes["events back in time, dropped"] += flaws.backwards
-        notes["events off the sensor, dropped"] += flaws.off_sensor
-        samples = []
-        for cut in recording.cuts:
-            frames = self._frames(whole, cut, recording.path, notes)
-            if frames is not None:
-                samples.append((cut.label, frames))
-        return samples, +notes
-
-    def _frames(
-        self, whole: Events, cut: Cut, path: Path, notes: Counter[str]
-    ) -> NDArray[np.int16] | None:
-        """Bin one stretch of a recording; None where it is empty and `on_bad` lets it go."""
-        first = 0 if cut.start_us is None else int(np.searchsorted(whole.t, cut.start_us))
-        last = len(whole) if cut.stop_us is None else int(np.searchsorted(whole.t, cut.stop_us))
-        part = whole.between(first, last)
-        if not len(part):
-            if self.on_bad == "error":
-                raise DataError(
-                    f"{path} has no events for {self.classes[cut.label]} between "
-                    f"{cut.start_us} and {cut.stop_us} us. Set task.on_bad=drop to skip and "
-                    "count such samples"
-                )
-            notes["samples without events, skipped"] += 1
-            return None
-        counts = self.frame_format.count(part, self.binning.ranges(part.t), self.sensor)
-        if counts.max() > np.iinfo(np.int16).max:
-            raise DataError(
-                f"{path}: a pixel fired {counts.max()} times in one frame, more than "
-                "the 32767 a cached frame holds; raise task.binning.n_frames"
-            )
-        notes["frames without events"] += int((counts.sum(axis=(1, 2, 3)) == 0).sum())
-        return counts.astype(np.int16)
 
     def inputs_of(self, path: Path, part: Part) -> list[FileInput]:
         """Bin a recording, or what `stretches` finds in it, as those of the data set were."""
         notes: Counter[str] = Counter()
         whole = self.read(Recording(path, "test", path.stem, ()), notes)
-        whole, flaws = clean(whole, self.sensor, self.on_bad, path)
-        notes["events back in time, dropped"] += flaws.backwards
-        notes["events off the sensor, dropped"] += flaws.off_sensor
+        whole = self.maker.checked(whole, path, notes)
         if not len(whole):
             raise DataError(f"{path} holds no events")
         if part.start is not None or part.stop is not None:
@@ -306,7 +164,7 @@ class EventClassification(TaskDataModule):
             cuts = self.stretches(path)
         made = []
         for name, cut in cuts.items():
-            frames = self._frames(whole, cut, path, notes)
+            frames = self.maker.frames(whole, cut, path, notes)
             if frames is not None:
                 said = tuple(f"{k}: {n}" for k, n in (+notes).items())
                 made.append(FileInput(name, torch.from_numpy(frames).float(), notes=said))
@@ -427,58 +285,3 @@ class EventClassification(TaskDataModule):
         path = folder / f"{split}_frames.png"
         figure.savefig(path, dpi=110)
         return [path]
-
-
-def sample_folder(
-    task: TaskDataModule, name: str, build: Callable[[Path], None], sources: list[ModuleType]
-) -> Path:
-    """Return the folder of a task's sample data, making it once; `sources` are what made it."""
-    return cached(
-        task.cache_dir / "samples" / name,
-        {"task": name},
-        [event_camera, *sources],
-        build,
-        f"the sample data of {name}",
-    )
-
-
-def find_root(data_dir: Path, folders: Sequence[str], marker: str, how_to_get: str) -> Path:
-    """Return the first of `data_dir`/folder and `data_dir` itself that holds `marker`.
-
-    Raises DataError that says what was looked for and how to get it.
-    """
-    places = [data_dir / folder for folder in folders] + [data_dir]
-    for place in places:
-        if (place / marker).exists():
-            return place
-    looked = ", ".join(str(place) for place in places)
-    raise DataError(f"no {marker} in {looked} (data_dir={data_dir}).\n{how_to_get}")
-
-
-def find_or_fetch(
-    data_dir: Path,
-    folders: Sequence[str],
-    marker: str,
-    how_to_get: str,
-    archives: Mapping[str, Remote],
-) -> Path:
-    """Return what `find_root` finds; where nothing is, fetch the archives.
-
-    Each is unpacked to `data_dir`/(first of the folders)/(its key). Archives may have a folder of
-    the same name inside: look for files with `inner`. Raises DataError that says how to do it by
-    hand.
-    """
-    try:
-        return find_root(data_dir, folders, marker, how_to_get)
-    except DataError as missing:
-        try:
-            for name, remote in archives.items():
-                download_and_unpack(remote, data_dir / folders[0] / name)
-        except DataError as error:
-            raise DataError(f"{missing}\n{error}") from error
-    return find_root(data_dir, folders, marker, how_to_get)
-
-
-def inner(folder: Path) -> Path:
-    """Return folder/<its own name> where an archive brought that along, else the folder."""
-    return folder / folder.name if (folder / folder.name).is_dir() else folder

@@ -9,13 +9,9 @@ from typing import Any, Literal
 from snnexp.data.aedat import read_aedat2, read_aedat4
 from snnexp.data.base import TaskReport
 from snnexp.data.download import Remote
-from snnexp.data.event_task import (
-    EventClassification,
-    Recording,
-    find_or_fetch,
-    find_root,
-    sample_folder,
-)
+from snnexp.data.event_files import find_or_fetch, find_root, sample_folder
+from snnexp.data.event_frames import Recording
+from snnexp.data.event_task import EventClassification
 from snnexp.data.events import Binning, Events, FrameFormat, OnBad, Sensor
 from tasks.cifar10dvs import layout, sample
 

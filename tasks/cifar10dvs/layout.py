@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from snnexp.data.base import DataError
-from snnexp.data.event_task import Cut, Recording, inner
+from snnexp.data.event_files import inner
+from snnexp.data.event_frames import Cut, Recording
 
 CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),

@@ -24,7 +24,7 @@ from snnexp.data.base import (
     TaskSpec,
 )
 from snnexp.data.cache import cached
-from snnexp.data.event_task import find_root, sample_folder
+from snnexp.data.event_files import find_root, sample_folder
 from snnexp.data.events import OnBad, Sensor
 from snnexp.metrics.depth import Depth
 from tasks.depth import baselines, figures, frames, layout, sample, scene, splits

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnexp.data.base import DataError
-from snnexp.data.event_task import Cut, Recording, Role, inner
+from snnexp.data.event_files import inner
+from snnexp.data.event_frames import Cut, Recording, Role
 from snnexp.data.events import Events
 
 CLASSES = (

@@ -8,15 +8,9 @@ from typing import Any, Literal
 
 from snnexp.data.base import TaskReport
 from snnexp.data.download import Remote
-from snnexp.data.event_task import (
-    Cut,
-    EventClassification,
-    Recording,
-    Role,
-    find_or_fetch,
-    inner,
-    sample_folder,
-)
+from snnexp.data.event_files import find_or_fetch, inner, sample_folder
+from snnexp.data.event_frames import Cut, Recording, Role
+from snnexp.data.event_task import EventClassification
 from snnexp.data.events import Binning, Events, FrameFormat, OnBad, Sensor
 from tasks.nmnist import recording as layout
 from tasks.nmnist import sample

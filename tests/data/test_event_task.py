@@ -10,7 +10,8 @@ import torch
 
 from snnexp.data import events as events_module
 from snnexp.data.base import DataError, Predictions
-from snnexp.data.event_task import Cut, EventClassification, Recording, find_root
+from snnexp.data.event_frames import Cut, Recording
+from snnexp.data.event_task import EventClassification
 from snnexp.data.events import Binning, Events, FrameFormat, Sensor
 
 SENSOR = Sensor(4, 6)
@@ -234,12 +235,3 @@ def test_pictures(folder):
         "test", Predictions(torch.eye(2)[[0, 1, 1, 1]], target, torch.arange(4)), folder
     )
     assert made[0].stat().st_size > 5_000
-
-
-def test_find_root_says_what_it_looked_for(tmp_path):
-    with pytest.raises(DataError, match=r"no Train in .*NMNIST, .*\nget it"):
-        find_root(tmp_path, ["NMNIST"], "Train", "get it")
-    (tmp_path / "Train").mkdir()
-    assert find_root(tmp_path, ["NMNIST"], "Train", "") == tmp_path
-    (tmp_path / "NMNIST" / "Train").mkdir(parents=True)
-    assert find_root(tmp_path, ["NMNIST"], "Train", "") == tmp_path / "NMNIST"

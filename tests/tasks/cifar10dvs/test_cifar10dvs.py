@@ -8,7 +8,7 @@ import torch
 
 from snnexp.data.aedat import write_aedat2
 from snnexp.data.base import DataError
-from snnexp.data.event_task import Recording
+from snnexp.data.event_frames import Recording
 from snnexp.data.events import Events
 from tasks.cifar10dvs import datamodule, layout, sample
 from tests.tasks.event_tasks import build, contents, zipped

@@ -6,7 +6,7 @@ import torch
 
 from snnexp.data.aedat import write_aedat31
 from snnexp.data.base import DataError, Part
-from snnexp.data.event_task import Cut
+from snnexp.data.event_frames import Cut
 from snnexp.data.events import Events
 from tasks.gesture import arms, datamodule, sample
 from tasks.gesture.layout import aedat_recordings, overlaps, read_labels
