@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.utils.data import RandomSampler, SequentialSampler
 
+import snnexp
 from snnexp.config.validate import ConfigError
 from snnexp.data.base import DataError, SharedBatches
 from snnexp.data.splits import BalancedSampler
@@ -19,6 +20,7 @@ from snnexp.report.record import read_result
 from snnexp.run import make_trainer, run
 from snnexp.training.crew import Crew, PeerError, check_batch_norm
 from tests.test_run import config, folders
+from tests.training.toy import toy_task
 
 #: 48, 20 and 23 items: a short last batch of training, and of the test one with a single item
 BATCH = 11
@@ -58,7 +60,7 @@ def on_two(folder, strategy, *overrides):
     return run(config(Path(folder), *more, task={"batch_size": BATCH}))
 
 
-@pytest.mark.parametrize("strategy", ["ddp"])
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_learn_and_measure_what_one_does(tmp_path, strategy):
     alone = run(config(tmp_path / "one", "trainer.max_epochs=2", task={"batch_size": BATCH}))
     codes, said = two(f"print(on_two({str(tmp_path / 'two')!r}, {strategy!r}))")
@@ -70,6 +72,9 @@ def test_two_processes_learn_and_measure_what_one_does(tmp_path, strategy):
     for key, weight in a["state_dict"].items():
         torch.testing.assert_close(b["state_dict"][key], weight, rtol=2e-4, atol=2e-6)
     assert a["global_step"] == b["global_step"] == 10
+    torch.testing.assert_close(
+        b["optimizer_states"][0]["state"], a["optimizer_states"][0]["state"], rtol=2e-3, atol=2e-6
+    )
     first, second = read_result(one), read_result(both)
     # counts of spikes and items are integers: sums over processes are exact
     assert second.firing == first.firing
@@ -84,7 +89,45 @@ def test_two_processes_learn_and_measure_what_one_does(tmp_path, strategy):
     for key in ("train/acc", "train/rate", "val/acc", "val/rate"):
         assert list(rows[0][key]) == list(rows[1][key]), key
     assert {p.name for p in both.iterdir()} == {p.name for p in one.iterdir()}
+    x = toy_task().datasets["test"][0]["input"][None]
+    probabilities = [snnexp.load(f, trust=True).predict(x)[0].probabilities for f in (one, both)]
+    assert probabilities[1] == pytest.approx(probabilities[0], rel=1e-3)
     assert "test/acc" not in said[1], "only the first process prints the summary"
+
+
+#: a limit that every step exceeds
+CLIPPED = ("trainer.gradient_clip_val=0.05", "trainer.gradient_clip_algorithm=norm")
+
+
+def divided_runs(folder, whole):
+    """Two epochs, and a third one from a checkpoint of one process."""
+    on_two(f"{folder}/divided", "fsdp", *CLIPPED)
+    on_two(f"{folder}/from_whole", "fsdp", *CLIPPED, "trainer.max_epochs=3", f"resume={whole}")
+
+
+def test_a_divided_run_clips_as_one_process_and_either_goes_on_from_the_other(tmp_path):
+    def last(name):
+        return folders(tmp_path / name)[0] / "checkpoints/last.ckpt"
+
+    def alone(name, *more):
+        run(config(tmp_path / name, *CLIPPED, *more, task={"batch_size": BATCH}))
+        return last(name)
+
+    def weights(name):
+        return torch.load(last(name), weights_only=True)["state_dict"]
+
+    whole = alone("whole", "trainer.max_epochs=2")
+    codes, said = two(f"divided_runs({str(tmp_path)!r}, {str(whole)!r})")
+    assert codes == [0, 0], said
+    alone("from_divided", f"resume={last('divided')}")
+    alone("uncut")
+    expected = weights("uncut")
+    for name in ("from_divided", "from_whole"):
+        for key, weight in weights(name).items():
+            torch.testing.assert_close(weight, expected[key], rtol=2e-4, atol=2e-6)
+    alone("free", "trainer.gradient_clip_val=1000")
+    key = "model.convs.0.weight"
+    assert not torch.allclose(weights("free")[key], expected[key]), "nothing was clipped"
 
 
 def order_of(sampler, epoch):

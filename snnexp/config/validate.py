@@ -266,13 +266,28 @@ def _learns_on_one_process(plain: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _processes_repeat_the_command(plain: dict[str, Any]) -> Iterator[str]:
-    strategy = plain["trainer"].get("strategy")
-    if isinstance(strategy, str) and any(w in strategy for w in ("spawn", "fork", "notebook")):
+def _strategy_serves(plain: dict[str, Any]) -> Iterator[str]:
+    trainer, strategy = plain["trainer"], plain["trainer"].get("strategy")
+    if isinstance(strategy, str):
+        if any(w in strategy for w in ("spawn", "fork", "notebook")):
+            yield (
+                f"trainer.strategy: {strategy!r} starts processes that know nothing of this run's "
+                "configuration; use trainer=ddp"
+            )
+        if strategy.startswith("fsdp"):
+            yield (
+                f"trainer.strategy: Lightning's {strategy!r} saves checkpoints that no other "
+                "command here reads; use trainer=fsdp"
+            )
+    elif strategy and strategy["_target_"].endswith(".Sharded") and _float16(trainer):
         yield (
-            f"trainer.strategy: {strategy!r} starts processes that know nothing of this run's "
-            "configuration; use trainer=ddp"
+            "trainer.precision: trainer=fsdp cannot scale the loss for float16, whose overflows "
+            "only one of the processes may see; use trainer.precision=bf16-mixed, or trainer=ddp"
         )
+
+
+def _float16(trainer: dict[str, Any]) -> bool:
+    return str(trainer.get("precision")) in ("16", "16-mixed")
 
 
 def _max_time_reads(plain: dict[str, Any]) -> Iterator[str]:
@@ -287,6 +302,6 @@ _RULES: tuple[CrossRule, ...] = (
     _backend_runs,
     _rule_fits_model,
     _learns_on_one_process,
-    _processes_repeat_the_command,
+    _strategy_serves,
     _max_time_reads,
 )

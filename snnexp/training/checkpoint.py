@@ -15,6 +15,7 @@ import torch
 from snnexp.data.base import TaskDataModule, TaskSpec
 from snnexp.report.atomic import replacing
 from snnexp.training.module import SNNModule
+from snnexp.training.sharding import load_weights
 
 #: beside config.yaml in a run's folder: what prediction on a new file needs besides weights
 TASK = "task.pt"
@@ -80,7 +81,7 @@ def restore_weights(module: SNNModule, path: Path) -> dict[str, Any]:
     """
     content = read_checkpoint(path, module.device)
     module.on_load_checkpoint(content)
-    module.load_state_dict(content["state_dict"])
+    load_weights(module, content["state_dict"])
     return content
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
 import lightning as L
@@ -24,6 +25,7 @@ from snnexp.metrics.depth import Depth
 from snnexp.metrics.synops import Probe, SynOps
 from snnexp.models.base import Model, ModelOutput, SpecError
 from snnexp.training.rules import Rule
+from snnexp.training.sharding import clip, divided
 
 SPLITS = ("train", "val", "test")
 
@@ -140,6 +142,20 @@ class SNNModule(L.LightningModule):
         """
         mine = torch.tensor(float(items), device=self.device)
         return mine / self.trainer.strategy.reduce(mine.clone(), reduce_op="mean")
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients, also those of a network that is divided among processes."""
+        if gradient_clip_val is not None and divided(self.model):
+            parameters = chain.from_iterable(g["params"] for g in optimizer.param_groups)
+            by_value = gradient_clip_algorithm == "value"
+            clip(parameters, float(gradient_clip_val), by_value)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Bring learned leaks and thresholds back into their range."""
