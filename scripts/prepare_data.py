@@ -1,22 +1,36 @@
-"""`python -m scripts.prepare_data task=<task> data=real [data_dir=...]`: fetch or check data."""
+"""`python -m scripts.prepare_data task=<task> data=real [data_dir=...]`: fetch or check data.
+
+    python -m scripts.prepare_data task=nmnist data=real data_dir=/data    fetch or find, and split
+    python -m scripts.prepare_data experiment=<name> data=real             as that experiment will
+    python -m scripts.prepare_data task=depth                              make the sample
+
+Takes the words of `python -m snnexp`, prints how many items each split has and what was left out.
+What cannot be downloaded is named with where to get it and where to put it. `make data-<task>`.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from hydra.utils import instantiate
 from rich.console import Console
 
-from snnexp.config.compose import compose_config
+from snnexp.config.compose import compose_config, quoted
 from snnexp.config.validate import ConfigError, validate
 from snnexp.data.base import DataError
 
+PATHS = ("data_dir", "cache_dir")
 
-def main() -> int:
+
+def main(words: Sequence[str]) -> int:
     """Prepare the data and say what is there."""
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
     console = Console()
     try:
-        cfg = validate(compose_config(sys.argv[1:]))
+        cfg = validate(compose_config([quoted(word, PATHS) for word in words]))
         task = instantiate(cfg.task, _convert_="all")
         task.prepare_data()
         task.setup("fit")
@@ -33,4 +47,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
