@@ -36,6 +36,7 @@ from snnexp.report.evaluation import Disturbance, Evaluation, Point
 from snnexp.report.record import Confusion, Data, Firing, Operations
 from snnexp.report.show_evaluation import show_evaluation
 from snnexp.run import build
+from snnexp.training.evaluation import Float32Evaluation
 
 log = logging.getLogger("snnexp")
 
@@ -150,6 +151,9 @@ def _name_of(corrupt: DictConfig) -> str:
 def _trainer(loaded: LoadedRun, accelerator: str, callbacks: list[Callback]) -> L.Trainer:
     """Build a trainer that tests as the run's did, and writes nothing."""
     own = loaded.config["trainer"]
+    name = f"{Float32Evaluation.__module__}.{Float32Evaluation.__qualname__}"
+    if any(c["_target_"] == name for c in loaded.config["callbacks"].values()):
+        callbacks = [*callbacks, Float32Evaluation()]
     return L.Trainer(
         accelerator=accelerator,
         devices=1,
