@@ -119,9 +119,13 @@ def test_the_test_archive_replaces_the_testing_list(make: Make, own: Path) -> No
         make(data_dir=str(own.parents[1]), test_set="archive").prepare_data()
 
 
-def test_the_archive_needs_real_data(make: Make) -> None:
-    with pytest.raises(DataError, match="test_set=archive needs"):
-        make(data="sample", test_set="archive")
+def test_the_samples_list_stands_in_for_the_archive_it_has_not(make: Make) -> None:
+    task, plain = ready(make(data="sample", test_set="archive")), ready(make(data="sample"))
+    assert torch.equal(task.targets["test"], plain.targets["test"])
+    assert "testing_list.txt in place of a separate test archive" in task.report().source
+    assert "in place of" not in plain.report().source
+    with pytest.raises(DataError, match=r"test_set=archive needs task\.classes=12"):
+        make(test_set="archive", classes=35)
 
 
 def test_no_data_and_no_network(
