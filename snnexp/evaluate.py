@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from snnexp import outcome
+from snnexp.assembly import build
 from snnexp.config.compose import compose_config, quoted, settings_of
 from snnexp.config.schema import EvaluateRoot
 from snnexp.config.validate import ConfigError, validate
@@ -35,7 +36,6 @@ from snnexp.report.environment import code_state, environment
 from snnexp.report.evaluation import Disturbance, Evaluation, Point
 from snnexp.report.record import Confusion, Data, Firing, Operations
 from snnexp.report.show_evaluation import show_evaluation
-from snnexp.run import build
 from snnexp.training.evaluation import Float32Evaluation
 
 log = logging.getLogger("snnexp")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from snnexp.assembly import build
 from snnexp.config.trust import BUILT, read_config
 from snnexp.config.validate import ConfigError
 from snnexp.data.base import DataError, FileInput, Part, TaskDataModule, TaskSpec
@@ -23,7 +24,6 @@ from snnexp.metrics.activity import Activity
 from snnexp.models.base import Model, SpecError
 from snnexp.report.evaluation import CheckpointUsed
 from snnexp.report.record import Firing, Operations, Result, read_result
-from snnexp.run import build
 from snnexp.training.checkpoint import (
     BEST,
     LAST,

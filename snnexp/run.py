@@ -10,37 +10,26 @@ from typing import Any, Literal, cast
 
 import lightning as L
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from snnexp import outcome
-from snnexp.config.validate import ConfigError
+from snnexp.assembly import MONITOR, build, make_module, make_trainer
 from snnexp.data.base import TaskDataModule
 from snnexp.report.atomic import replacing
 from snnexp.report.environment import environment
 from snnexp.report.folder import LAST_CHECKPOINT, RunFolder
 from snnexp.report.record import Data, Result, recording
 from snnexp.report.show import show
-from snnexp.training.callbacks import EpochSeed, History, TimeLimit, TimeLimitError
+from snnexp.training.callbacks import History, TimeLimitError
 from snnexp.training.checkpoint import read_checkpoint, save_task
-from snnexp.training.crew import Crew, check_batch_norm
+from snnexp.training.crew import Crew
 from snnexp.training.loggers import closing
-from snnexp.training.module import SNNModule
-from snnexp.training.run_checkpoint import InPlace, RunCheckpoint, check_sums
-from snnexp.training.signals import StopSignals
+from snnexp.training.run_checkpoint import RunCheckpoint, check_sums
 
 log = logging.getLogger("snnexp")
-
-#: the figure that chooses an epoch, for each kind of task, and whether more of it is better
-MONITOR: dict[str, tuple[str, Literal["min", "max"]]] = {
-    "classification": ("acc", "max"),
-    "depth": ("mde_cm", "min"),
-}
-
 
 #: makes a callback of a split's figure (`val/acc`) and whether more of it is better
 Watch = Callable[[str, Literal["min", "max"]], Callback]
@@ -152,48 +141,3 @@ def open_folder(cfg: DictConfig, config: dict[str, Any]) -> tuple[RunFolder, Pat
             folder.release()
         raise
     return folder, checkpoint
-
-
-def build(node: DictConfig, *args: Any, **kwargs: Any) -> Any:
-    """Build what a node describes; what its constructor refuses is a ConfigError."""
-    try:
-        return instantiate(node, *args, _convert_="all", **kwargs)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if type(cause) is ValueError:
-            raise ConfigError([f"{node['_target_']}: {cause}"]) from cause
-        raise (cause or error) from None
-
-
-def make_module(cfg: DictConfig, task: TaskDataModule, device: torch.device) -> SNNModule:
-    """Build the model for the task's spec and the module that trains it."""
-    model = build(cfg.model, task.spec)
-    check_batch_norm(model, bool(cfg.trainer.get("sync_batchnorm")), device)
-    return SNNModule(
-        task.spec,
-        model,
-        build(cfg.loss),
-        build(cfg.rule),
-        build(cfg.optimizer),
-        build(cfg.scheduler),
-    )
-
-
-def make_trainer(cfg: DictConfig) -> L.Trainer:
-    """Build Lightning's trainer with the configured callbacks."""
-    callbacks = [build(c) for c in cfg.callbacks.values()]
-    callbacks += [TimeLimit(cfg.trainer.max_time)] if cfg.trainer.get("max_time") else []
-    trainer: L.Trainer = build(
-        cfg.trainer,
-        callbacks=[EpochSeed(cfg.seed), StopSignals(), *callbacks],
-        max_time=None,  # `TimeLimit` instead
-        logger=False,
-        default_root_dir=cfg.output_dir,
-        # of itself, beside what `callbacks` save
-        enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
-        enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
-        deterministic="warn" if cfg.deterministic else False,
-        use_distributed_sampler=False,  # the task's loaders share out themselves
-    )
-    trainer.strategy.checkpoint_io = InPlace()
-    return trainer

@@ -13,11 +13,12 @@ import torch
 from torch.utils.data import RandomSampler, SequentialSampler
 
 import snnexp
+from snnexp.assembly import make_trainer
 from snnexp.config.validate import ConfigError
 from snnexp.data.base import DataError, SharedBatches
 from snnexp.data.splits import BalancedSampler
 from snnexp.report.record import read_result
-from snnexp.run import make_trainer, run
+from snnexp.run import run
 from snnexp.training.crew import Crew, PeerError, check_batch_norm
 from tests.test_run import config, folders
 from tests.training.toy import toy_task

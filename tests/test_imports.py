@@ -14,7 +14,7 @@ LAYERS = (
     ("snnexp.metrics", "snnexp.report"),
     ("snnexp.losses", "snnexp.depth_loss", "snnexp.config"),
     ("snnexp.training",),
-    ("snnexp.outcome", "snnexp.run", "snnexp.process"),
+    ("snnexp.assembly", "snnexp.outcome", "snnexp.run", "snnexp.process"),
     ("snnexp.sweep", "snnexp.corruptions", "snnexp.loaded"),
     ("snnexp.cli", "snnexp.__main__", "snnexp.evaluate", "snnexp.predict"),
 )

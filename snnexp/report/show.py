@@ -144,9 +144,10 @@ def _facts(result: Result, folder: Path | None) -> Table:
         facts["time"] += f", {duration(cost.epoch_s)} an epoch, {cost.epochs} epochs"
     if cost:
         facts["peak memory"] = size(cost.peak_memory_bytes)
-    facts["machine"] = (
-        f"{env.gpu or env.cpu}, CPU threads: {env.threads}, backend {env.backend}, {env.precision}"
-    )
+    machine = f"{env.gpu or env.cpu}, CPU threads: {env.threads}, backend {env.backend}"
+    facts["machine"] = f"{machine}, {env.precision}"
+    if env.world_size > 1:
+        facts["machine"] += f"; {env.world_size} processes like this"
     commit = result.code.commit
     facts["code"] = (
         f"commit {commit[:10]}{' with uncommitted changes' if result.code.dirty else ''}"

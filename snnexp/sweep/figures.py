@@ -7,11 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from snnexp.assembly import MONITOR
 from snnexp.report.collect import rows_of
 from snnexp.report.history import per_epoch, read_history
 from snnexp.report.record import Result
 from snnexp.report.units import figure_name, quantity
-from snnexp.run import MONITOR
 from snnexp.sweep.folder import Status
 from snnexp.sweep.jobs import Job
 
