@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from snnexp.report.atomic import replacing
 from snnexp.report.folder import config_hash
+from snnexp.report.places import command_line, error_line
 from snnexp.report.record import RESULT, Environment, RecordError, Result, read_result
 
 RESULTS_CSV = Path("outputs", "results.csv")
@@ -93,8 +94,6 @@ class Row(BaseModel):
 def rows_of(result: Result) -> list[Row]:
     """Return the rows of one finished run."""
     paper, data = result.paper, result.data
-    # of a traceback only its last line: the rest holds paths of the machine
-    error = result.error.strip().splitlines()[-1] if result.error else ""
     common = {
         "run": result.id,
         "name": result.name,
@@ -107,7 +106,7 @@ def rows_of(result: Result) -> list[Row]:
         "fold": data.fold if data else None,
         "folds": data.folds if data else None,
         "status": result.status,
-        "error": error,
+        "error": error_line(result.error),
         "started": result.started,
         "epochs": result.cost.epochs if result.cost else None,
         "setting": config_hash(result.config, ignore_seed=True)[:8],
@@ -136,16 +135,6 @@ def rows_of(result: Result) -> list[Row]:
         Row.model_validate(common | {"of": of, "metric": metric, "value": value})
         for of, metric, value in figures
     ]
-
-
-def command_line(words: Sequence[str]) -> str:
-    """Return a command as one would type it elsewhere: absolute paths are left open, as `...`."""
-    return shlex.join(_elsewhere(word) for word in words)
-
-
-def _elsewhere(word: str) -> str:
-    key, equals, value = word.rpartition("=")
-    return f"{key}{equals}..." if value.startswith(("/", "~")) else word
 
 
 def _machine(environment: Environment) -> str:

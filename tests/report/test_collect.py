@@ -29,9 +29,8 @@ def test_rows_hold_every_figure_once():
     assert (row.claimed, row.protocol, row.main_metric) == (0.945, "authors", "test/acc")
     assert row.command == "python -m snnexp task=speech"
     assert row.machine == "Some CPU, 2 threads"
-    words = ["python", "-m", "snnexp", "data_dir=/home/me/data", "task.fold=range(2)", "/a/b.py"]
-    typed = "python -m snnexp data_dir=... 'task.fold=range(2)' ..."
-    assert rows_of(make_result(command=words))[0].command == typed
+    failed = rows_of(make_result(status="failed", error="E: /home/me/x.edf", command=["/a/b.py"]))
+    assert (failed[0].error, failed[0].command) == ("E: .../x.edf", "...")
     assert row.versions == "python 3.11.7, torch 2.9.0"
     many = result.environment.model_copy(update={"gpu": "NVIDIA H100", "world_size": 2})
     assert rows_of(make_result(environment=many))[0].machine == "2 x NVIDIA H100"
