@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -162,13 +163,23 @@ def runs_of(root: Path, name: str, seed: int, digest: str) -> list[Path]:
 
 def is_held(path: Path) -> bool:
     """Return whether a process, this one included, is at work in a run's folder."""
+    with held_if_free(path) as free:
+        return not free
+
+
+@contextmanager
+def held_if_free(path: Path) -> Iterator[bool]:
+    """Hold a run's folder, unless a process is at work in it; yields whether it is held."""
     lock = _lock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        return True
-    lock.release()
-    return False
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def _parent(root: Path, name: str, seed: int) -> Path:

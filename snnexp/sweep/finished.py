@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from snnexp.report.folder import LAST_CHECKPOINT, is_held, runs_of
+from snnexp.report.folder import LAST_CHECKPOINT, held_if_free, is_held, runs_of
 from snnexp.report.record import RESULT, Code, RecordError, Result, read_result
 
 log = logging.getLogger("snnexp")
@@ -47,6 +47,15 @@ class Earlier:
             (path for result, path in self._runs() if result.status == "running" and is_held(path)),
             None,
         )
+
+    def close(self) -> None:
+        """Record of every run that its process left without a word that it was interrupted."""
+        for result, path in self._runs():
+            if result.status == "running":
+                with held_if_free(path) as free:
+                    if free and (result := read_result(path)).status == "running":
+                        result.status, result.error = "interrupted", "its process was killed"
+                        result.write(path)
 
     def _runs(self) -> Iterator[tuple[Result, Path]]:
         for path in runs_of(self.root, self.name, self.seed, self.digest):

@@ -97,6 +97,8 @@ class Sweep:
             return True
         finally:
             signal.signal(signal.SIGTERM, before)
+            for job in todo:
+                self._earlier(job).close()
             # Lightning ignores Ctrl-C from the moment it has seen it
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return False

@@ -37,6 +37,8 @@ def test_joblib_divides_the_threads_and_survives_a_job_that_dies(sweeps):
     (good,) = [r for r in sweeps.runs() if r.status == "complete"]
     assert good.environment.threads == max(1, joblib.cpu_count() // 2)
     assert good.pid != os.getpid()
+    died = [r for r in sweeps.runs() if r.status != "complete"]
+    assert {(r.status, r.error) for r in died} == {("interrupted", "its process was killed")}
     assert "2 jobs: 1 complete, 1 failed" in sweeps.screen
     assert "failed job 2: task.noise=9" in sweeps.screen
     assert "the launcher failed: TerminatedWorkerError" in sweeps.screen
