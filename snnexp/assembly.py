@@ -32,7 +32,8 @@ def build(node: DictConfig, *args: Any, **kwargs: Any) -> Any:
         return instantiate(node, *args, _convert_="all", **kwargs)
     except InstantiationException as error:
         cause = error.__cause__
-        if type(cause) is ValueError:
+        # Lightning answers a Slurm job that does not fit the trainer with a RuntimeError
+        if type(cause) is ValueError or "SLURM" in str(cause):
             raise ConfigError([f"{node['_target_']}: {cause}"]) from cause
         raise (cause or error) from None
 

@@ -243,3 +243,11 @@ def test_a_failure_of_one_process_is_the_failure_of_all():
     heard = [text.splitlines()[-2:] for text in said]
     assert heard[1] == ["DataError no file", "from 0 1"]
     assert heard[0] == ["PeerError process 1 stopped: DataError: no file", "from 0 0"]
+
+
+def test_a_slurm_job_that_fits_no_trainer_is_refused_in_a_sentence(monkeypatch):
+    job = {"SLURM_JOB_ID": "17", "SLURM_JOB_NAME": "x", "SLURM_NTASKS": "2"}
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"lightning\.Trainer: .*Use `--ntasks-per-node=2`"):
+        make_trainer(config(Path("unused"), "trainer=ddp", "trainer.devices=2"))
