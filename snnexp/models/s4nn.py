@@ -43,16 +43,26 @@ class LatencyIF(Neuron):
         t_j    = 1 + min {t : V_j(t) > threshold}, at most t_max                          (2)
 
     Kheradpisheh & Masquelier 2020; `snnexp.kernels.s4nn.reference` has the whole. `weight` [I, J]
-    starts uniform in [0, init) and is no gradient's business: the rule s4nn changes it.
+    starts uniform in [low, high) = init and is no gradient's business: the rule s4nn changes it.
     """
 
     def __init__(
-        self, inputs: int, units: int, init: float, constants: S4NNRule, dtype: torch.dtype
+        self,
+        inputs: int,
+        units: int,
+        init: tuple[float, float],
+        constants: S4NNRule,
+        dtype: torch.dtype,
     ) -> None:
         super().__init__(units, time_dim=0, channel_dim=2)
-        self.constants = constants
-        drawn = torch.empty(inputs, units, dtype=dtype).uniform_(0, init)
+        self.constants, self.init = constants, init
+        drawn = torch.empty(inputs, units, dtype=dtype).uniform_(*init)
         self.weight = nn.Parameter(drawn, requires_grad=False)
+
+    def redraw(self, units: Tensor) -> None:
+        """Give the units that a mask [J] marks new weights, from where all weights started."""
+        fresh = torch.empty(len(self.weight), int(units.sum())).uniform_(*self.init)
+        self.weight[:, units] = fresh.to(self.weight)
 
     def forward(  # type: ignore[override] # trains of spikes, not a grid of steps
         self, trains: SpikeTrains, backend: Backend
@@ -80,7 +90,8 @@ class S4NN(Model):
     the rank of its potential, so that the argmax breaks ties by potential
     (snnexp.kernels.s4nn.scores).
 
-    `init`: upper end of the initial weights, one a layer. `gamma`: margin of the learning targets;
+    `init`: range of the initial weights, one a layer: its upper end, where it starts at 0 as the
+    authors' does, or [low, high]. `gamma`: margin of the learning targets;
     t_max - gamma is also when potentials decide where no output fired. `dtype`: of the weights; the
     authors' code has float64, float32 halves the traffic of the weights. `label_order`: the
     class of each output unit (null: unit k is class k), which the authors' code permutes.
@@ -96,7 +107,7 @@ class S4NN(Model):
         *,
         hidden: list[int],
         threshold: float,
-        init: list[float],
+        init: Sequence[float | Sequence[float]],
         gamma: int,
         t_max: int,
         dtype: Literal["float32", "float64"],
@@ -111,17 +122,22 @@ class S4NN(Model):
                 f"model.init has {len(init)} values, but model.hidden={hidden} makes "
                 f"{len(sizes) - 1} layers"
             )
+        ranges = [(0.0, u) if isinstance(u, int | float) else tuple(u) for u in init]
+        if not all(len(r) == 2 and r[0] < r[1] for r in ranges):
+            raise ValueError(
+                f"model.init={list(init)}: each entry must be an upper end above 0, or [low, high]"
+            )
         if label_order is not None and sorted(label_order) != list(range(sizes[-1])):
             raise ValueError(
                 f"model.label_order must hold each of 0..{sizes[-1] - 1} once: {label_order}"
             )
         provider(backend)
-        self.init, self.gamma, self.t_max, self.backend = init, gamma, t_max, backend
+        self.gamma, self.t_max, self.backend = gamma, t_max, backend
         self.threshold = threshold
         constants = self.constants([0.0], [0.0])
         self.layers = nn.ModuleList(
-            LatencyIF(inputs, units, upper, constants, getattr(torch, dtype))
-            for (inputs, units), upper in zip(itertools.pairwise(sizes), init, strict=True)
+            LatencyIF(inputs, units, r, constants, getattr(torch, dtype))
+            for (inputs, units), r in zip(itertools.pairwise(sizes), ranges, strict=True)
         )
         order = torch.tensor(label_order or range(sizes[-1]))
         self.register_buffer("unit_of_class", order.argsort(), persistent=False)

@@ -198,12 +198,8 @@ class S4NN(Rule):
         """Draw silent hidden units anew, log mean spike times, and move the schedule on."""
         model = module.model
         assert isinstance(model, network.S4NN)
-        for layer, fired, upper in zip(
-            model.stack[:-1], self.fired[:-1], model.init[:-1], strict=True
-        ):
-            silent = torch.from_numpy(fired < self.redraw_below * self.images)
-            fresh = torch.empty(len(layer.weight), int(silent.sum())).uniform_(0, upper)
-            layer.weight[:, silent] = fresh.to(layer.weight)
+        for layer, fired in zip(model.stack[:-1], self.fired[:-1], strict=True):
+            layer.redraw(torch.from_numpy(fired < self.redraw_below * self.images))
         for index, time in enumerate(self.time):
             module.log(f"train/time/layers.{index}", time / self.images)
         self.images = 0

@@ -101,10 +101,21 @@ def test_a_sequence_is_refused():
 def test_lists_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"model\.init has 2 values.*makes 3 layers"):
         small(hidden="[9,6]")
+    for wrong in ("[1.0,-2.0]", "[[3.0,2.0],1.0]", "[[1.0],1.0]"):
+        with pytest.raises(ValueError, match=r"model\.init=.*upper end above 0, or \[low, high\]"):
+            small(init=wrong)
     with pytest.raises(ValueError, match=r"model\.label_order"):
         small("model.label_order=[0,1,2,2]")
     with pytest.raises(BackendError, match="backend=triton"):
         small(backend="triton")
+
+
+def test_weights_start_in_their_range():
+    hidden, output = (layer.weight for layer in small(init="[8.0,[-4.0,-1.0]]").stack)
+    assert 0 <= hidden.min() < 1
+    assert 7 < hidden.max() < 8
+    assert -4 <= output.min() < -3.5
+    assert -1.5 < output.max() < -1
 
 
 def test_weights_come_back_from_a_checkpoint():
