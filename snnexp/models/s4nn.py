@@ -122,8 +122,8 @@ class S4NN(Model):
                 f"model.init has {len(init)} values, but model.hidden={hidden} makes "
                 f"{len(sizes) - 1} layers"
             )
-        ranges = [(0.0, u) if isinstance(u, int | float) else tuple(u) for u in init]
-        if not all(len(r) == 2 and r[0] < r[1] for r in ranges):
+        pairs = [[0.0, u] if isinstance(u, int | float) else list(u) for u in init]
+        if not all(len(p) == 2 and p[0] < p[1] for p in pairs):
             raise ValueError(
                 f"model.init={list(init)}: each entry must be an upper end above 0, or [low, high]"
             )
@@ -136,8 +136,8 @@ class S4NN(Model):
         self.threshold = threshold
         constants = self.constants([0.0], [0.0])
         self.layers = nn.ModuleList(
-            LatencyIF(inputs, units, r, constants, getattr(torch, dtype))
-            for (inputs, units), r in zip(itertools.pairwise(sizes), ranges, strict=True)
+            LatencyIF(inputs, units, (low, high), constants, getattr(torch, dtype))
+            for (inputs, units), (low, high) in zip(itertools.pairwise(sizes), pairs, strict=True)
         )
         order = torch.tensor(label_order or range(sizes[-1]))
         self.register_buffer("unit_of_class", order.argsort(), persistent=False)
