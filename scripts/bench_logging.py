@@ -24,6 +24,7 @@ from scripts.bench_record import Row, append, origin, processor
 from scripts.bench_timing import medians
 from snnexp.config.compose import compose_config
 from snnexp.data.base import TaskSpec
+from snnexp.kernels import allocator
 from snnexp.metrics.activity import Activity, Tape
 from snnexp.metrics.synops import Probe
 from snnexp.models.base import Model
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(2)
+    allocator.keep_memory_warm()  # as python -m snnexp does
     ms = measure(options.batch, options.seconds)
     console = Console()
     rows = []

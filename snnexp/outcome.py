@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 
 from snnexp.data.base import TaskDataModule
 from snnexp.metrics.synops import size_figures
-from snnexp.report import figures
 from snnexp.report.environment import code_state, environment, peak_memory
 from snnexp.report.folder import RunFolder, config_hash
 from snnexp.report.record import (
@@ -115,6 +114,8 @@ def draw(
     """
     if not trainer.is_global_zero:
         return []
+    from snnexp.report import figures  # here: pandas would hold up the first step of every run
+
     place = folder / "figures"
     place.mkdir(exist_ok=True)
     drawn: list[Path] = []

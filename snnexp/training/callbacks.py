@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import lightning as L
 import numpy as np
-import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar, Timer
 from rich.console import Console
@@ -143,6 +142,8 @@ class History(Checkpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add the epoch's row and rewrite the file."""
+        import pandas as pd  # here: it would hold up the first step of every run
+
         row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         row |= {k: float(v) for k, v in trainer.callback_metrics.items()}
         rates = [g["lr"] for o in trainer.optimizers for g in o.param_groups]
