@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,23 @@ def test_chunks_do_not_change_what_is_read(tmp_path):
         _, time, _, _, frames = read(path, size)
         assert time.tolist() == [t for t, _ in many]
         assert frames == [frame for _, frame in many]
+
+
+def test_memory_is_that_of_a_chunk_however_long_the_capture(tmp_path):
+    peaks = []
+    for n in (2_000, 20_000):
+        many = [(TIMES[0] + k, FRAMES[k % 3][1]) for k in range(n)]
+        path = written(tmp_path, p.pcap(many), f"{n}.pcap")
+        capture, seen = Capture(path, 500), 0
+        tracemalloc.start()
+        for chunk in capture:
+            seen += len(chunk)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert seen == n
+    assert peaks[1] < 1.2 * peaks[0]
+    # 20,000 packets are 1.5 MB
+    assert peaks[1] < 400_000
 
 
 def test_no_packets(tmp_path):
