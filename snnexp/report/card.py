@@ -121,7 +121,7 @@ def _costs(setting: Setting) -> dict[str, str]:
         "MACs a sample": ("effective_macs", "{:,.0f}"),
         "ACs a sample": ("effective_acs", "{:,.0f}"),
         "dense operations": ("dense", "{:,.0f}"),
-        "energy a sample": ("energy_nj", "{:,.4g} nJ"),
+        "energy a sample": ("energy_nj", "{:,.0f} nJ"),
     }
     costs = {}
     for name, (metric, form) in shown.items():

@@ -85,7 +85,11 @@ class Sweep:
         """
         todo = self._todo(jobs, trials or {})
         log.info(
-            "sweep %s: %d jobs, %d to do, in %s", self.name, len(jobs), len(todo), self.folder.path
+            "sweep %s: %s, %d to do, in %s",
+            self.name,
+            _count(jobs),
+            len(todo),
+            self.folder.path,
         )
         before = signal.signal(signal.SIGTERM, _as_interrupt)
         try:
@@ -234,4 +238,8 @@ def _counts(ends: Sequence[End]) -> str:
             parts.append(f"{n} {status}")
     taken = sum(end.taken for end in ends)
     kept = f" ({taken} of them finished before)" if taken else ""
-    return f"{len(ends)} jobs: {', '.join(parts)}{kept}"
+    return f"{_count(ends)}: {', '.join(parts)}{kept}"
+
+
+def _count(jobs: Sequence[object]) -> str:
+    return f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}"

@@ -24,7 +24,10 @@ def show_settings(settings: Sequence[Setting], over: Sequence[str], console: Con
     """Print the table of settings and, below it, what has not ended well."""
     complete = [s for s in settings if s.scores]
     if complete:
-        console.print(_table(complete[:SHOWN], over))
+        console.print(_table(complete[:SHOWN]))
+        if over and any(len(s.scores) > 1 for s in complete):
+            said = f"mean ± sample standard deviation over {', '.join(over)}"
+            console.print(said, style="dim italic", markup=False)
         if len(complete) > SHOWN:
             console.print(f"and {len(complete) - SHOWN} more settings in settings.csv")
         if any(s.data != "real" for setting in complete for s in setting.scores):
@@ -37,11 +40,11 @@ def show_settings(settings: Sequence[Setting], over: Sequence[str], console: Con
         console.print(_bad(end), soft_wrap=True)
 
 
-def _table(settings: Sequence[Setting], over: Sequence[str]) -> Table:
+def _table(settings: Sequence[Setting]) -> Table:
     keys = list(dict.fromkeys(key for s in settings for key in s.varied))
     ranked = any(s.chosen() for s in settings)
     by = settings[0].scores[0].chosen_by
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), caption_justify="left")
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     for key in keys:
         table.add_column(escape(key), overflow="fold")
     if ranked:
@@ -59,7 +62,6 @@ def _table(settings: Sequence[Setting], over: Sequence[str]) -> Table:
         n = len(setting.scores)
         cells.append(str(n) if n == len(setting.ends) else f"{n} of {len(setting.ends)}")
         table.add_row(*cells)
-    table.caption = escape(f"mean ± sample standard deviation over {', '.join(over) or 'nothing'}")
     return table
 
 

@@ -37,6 +37,8 @@ def test_one_point_stays_inside(value, rate):
     (point,) = plot.points
     assert plot.left <= point.x <= plot.right
     assert plot.top <= point.y <= plot.bottom
+    shares = [float(tick.label) for tick in (*plot.x_ticks, *plot.y_ticks)]
+    assert 0 <= min(shares) <= max(shares) <= 100
 
 
 def test_depth_has_a_plot_of_its_own_and_no_rate_no_point():
