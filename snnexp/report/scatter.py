@@ -68,7 +68,7 @@ def _scatter(settings: list[Setting], measure: str) -> Scatter:
     spread = max(max(ys) - min(ys), 0.02 * abs(max(ys)), 1e-9)
     y_values = MaxNLocator(6).tick_values(min(ys) - 0.1 * spread, max(ys) + 0.1 * spread)
     if measure == "%":  # no axis goes on where no share can be
-        x_values, y_values = (v[(v >= 0) & (v <= 100)] for v in (x_values, y_values))
+        x_values, y_values = ([v for v in w if 0 <= v <= 100] for w in (x_values, y_values))
     x_low, x_high = float(x_values[0]), float(x_values[-1])
     y_low, y_high = float(y_values[0]), float(y_values[-1])
 
