@@ -46,7 +46,7 @@ def _job(cfg: DictConfig) -> float:
     from snnexp.run import run
     from snnexp.training.callbacks import TimeLimitError, TrainingDivergedError
     from snnexp.training.checkpoint import CheckpointError
-    from snnexp.training.crew import PeerError
+    from snnexp.training.crew import LostPeerError, PeerError
     from snnexp.training.module import CheckpointMismatchError
     from snnexp.training.signals import StoppedError, requeue
 
@@ -60,6 +60,7 @@ def _job(cfg: DictConfig) -> float:
     except (
         *(ConfigError, DataError, SpecError, BackendError, TrainingDivergedError),
         *(CheckpointError, CheckpointMismatchError, RecordError, TimeLimitError),
+        LostPeerError,
         MisconfigurationException,
     ) as error:
         process.stop(error)

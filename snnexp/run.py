@@ -25,7 +25,7 @@ from snnexp.report.record import Data, Result, recording
 from snnexp.report.show import show
 from snnexp.training.callbacks import History, TimeLimitError
 from snnexp.training.checkpoint import read_checkpoint, save_task
-from snnexp.training.crew import Crew
+from snnexp.training.crew import Crew, naming_losses
 from snnexp.training.loggers import closing
 from snnexp.training.run_checkpoint import RunCheckpoint, check_sums
 
@@ -63,6 +63,7 @@ def execute(
     with folder, ExitStack() as stack:
         if crew.first:
             stack.enter_context(recording(result, folder.path))
+        stack.enter_context(naming_losses())
         L.seed_everything(cfg.seed, workers=True, verbose=False)
         # filling every fresh tensor would cost five times the step, and finds bugs, not numbers
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import atexit
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -16,12 +17,30 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from snnexp.config.validate import ConfigError
+from snnexp.report.record import Interrupted
 
 T = TypeVar("T")
 
 
 class PeerError(RuntimeError):
     """Another process of the run has stopped with an error, which it reports itself."""
+
+
+class LostPeerError(Interrupted):
+    """Another process of the run is gone without a word: killed, or out of memory."""
+
+
+@contextmanager
+def naming_losses() -> Iterator[None]:
+    """Say plainly that a process is gone, where gloo only speaks of its connection."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "closed by peer" not in str(error) and "reset by peer" not in str(error):
+            raise
+        raise LostPeerError(
+            "another process of this run is gone (killed, or out of memory?); resume=auto goes on"
+        ) from error
 
 
 class Crew:
