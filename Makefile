@@ -61,6 +61,7 @@ bench: $(STAMP)  ## time kernels, training steps and readers against their peers
 	$(BIN)/python -m scripts.bench_kernels $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_kernels --keep-memory --only layers $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_logging $(if $(RECORD),--record $(RECORD))
+	$(BIN)/python -m scripts.bench_start $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_steps $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_events $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_traffic $(if $(RECORD),--record $(RECORD))
