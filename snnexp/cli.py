@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shlex
@@ -18,9 +17,6 @@ from snnexp.config.validate import ConfigError, validate
 from snnexp.sweep.extras import check_launcher
 
 log = logging.getLogger("snnexp")
-
-#: errors of a disk that a user can mend
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main() -> None:
@@ -65,10 +61,7 @@ def _job(cfg: DictConfig) -> float:
     ) as error:
         process.stop(error)
     except OSError as error:
-        # a full or read-only disk, met outside the files that say so themselves
-        if error.errno not in _DISK:
-            raise
-        process.stop(error)
+        process.stop_for_disk(error)  # met outside the files that say so themselves
     except StoppedError as stopped:
         log.warning("Stopped by %s. Go on with resume=auto", stopped)
         if stopped.requeue:

@@ -14,6 +14,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from snnexp.kernels import allocator
+from snnexp.report.atomic import DISK
 
 
 def prepare() -> None:
@@ -70,6 +71,17 @@ def answering() -> Iterator[None]:
         *(CheckpointError, CheckpointMismatchError),
     ) as error:
         stop(error)
+    except OSError as error:
+        stop_for_disk(error)
+
+
+def stop_for_disk(error: OSError) -> NoReturn:
+    """Say of a full or read-only disk where it is, and leave; other errors are passed on."""
+    if error.errno not in DISK:
+        raise error
+    where = error.filename or "the disk"
+    reason = f"{where}: {error.strerror}. Free some space, or choose a place you can write to"
+    stop(OSError(reason))
 
 
 def stop(error: Exception) -> NoReturn:

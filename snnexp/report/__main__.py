@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from snnexp.report.atomic import DISK
 from snnexp.report.catalogue import EXPERIMENTS, experiments, listing
 from snnexp.report.collect import RESULTS_CSV, RUNS, collect, read_rows, run_files
 from snnexp.report.html import REPORT, write_report
@@ -27,8 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return args.run(args, console)
     except RecordError as error:
-        Console(stderr=True, highlight=False).print(f"[red]error:[/] {escape(str(error))}")
-        return 1
+        problem = str(error)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        where = error.filename or "the disk"
+        problem = f"{where}: {error.strerror}; files that were there are as they were"
+    Console(stderr=True, highlight=False).print(f"[red]error:[/] {escape(problem)}")
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

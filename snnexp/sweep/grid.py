@@ -52,6 +52,8 @@ def sweep(
             return running.close(jobs, interrupted)
     except (ConfigError, RecordError) as error:
         process.stop(error)
+    except OSError as error:
+        process.stop_for_disk(error)
 
 
 class Sweep:

@@ -90,6 +90,8 @@ def search(
             return Search(running, options, fixed, space, compose).run()
     except (ConfigError, RecordError) as error:
         process.stop(error)
+    except OSError as error:
+        process.stop_for_disk(error)
 
 
 class Search:

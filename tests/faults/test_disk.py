@@ -1,5 +1,6 @@
 """Disks that are full or not to be written, damaged files: said plainly, and nothing is lost."""
 
+import errno
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from snnexp.process import answering
 from snnexp.report.folder import LAST_CHECKPOINT, RunFolder
 from snnexp.report.record import RESULT, RecordError, read_result
 from snnexp.training.run_checkpoint import check_sums
@@ -155,3 +157,21 @@ def test_a_folder_without_permission_is_named(tmp_path):
         tmp_path.chmod(0o755)
     assert done.stdout.startswith("RecordError the run's folder cannot be made below"), done
     assert "Permission denied" in done.stdout
+
+
+def fails(code):
+    raise OSError(code, os.strerror(code), "a file")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_commands_on_a_run_say_that_the_disk_is_full_or_read_only(capsys, code):
+    with pytest.raises(SystemExit) as end, answering():
+        fails(code)
+    assert end.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(f"error: a file: {os.strerror(code)}. Free some space")
+
+
+def test_other_errors_of_files_keep_their_traceback():
+    with pytest.raises(FileNotFoundError), answering():
+        fails(errno.ENOENT)

@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 import re
 import subprocess
 import sys
@@ -117,6 +119,25 @@ def test_command_errors_are_one_sentence(argv, message, tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     assert main(argv) == 1
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", ["collect", "html", "table"])
+def test_a_place_that_cannot_be_written_is_named_and_nothing_lost(
+    command, run_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("<!-- results:begin -->\nold\n<!-- results:end -->\n")
+    assert main(["collect", str(run_folder)]) == 0
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+    def full(*words):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a file")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert main([command, *([str(run_folder)] if command == "collect" else [])]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("error: a file: No space left on device; files that were there")
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
 def test_the_list_shows_claims_status_and_data(capsys, monkeypatch):

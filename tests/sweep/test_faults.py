@@ -1,5 +1,6 @@
 """Sweeps that are killed or meet another: nothing is lost, doubled, or half read."""
 
+import errno
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from filelock import FileLock
 
 from snnexp.report.record import read_result
 from snnexp.sweep import job
+from snnexp.sweep.folder import SweepFolder
 from tests.sweep.conftest import ROOT
 
 pytestmark = pytest.mark.filterwarnings(
@@ -98,6 +100,16 @@ def test_a_place_that_cannot_be_written_to_is_named(sweeps):
     assert sweeps("seed=0", f"output_dir={sweeps.output}/file") == 2
     assert "the sweep's folder cannot be made" in sweeps.errors
     assert "output_dir=<folder>" in sweeps.errors
+
+
+def test_a_full_disk_is_said_without_a_traceback(sweeps, monkeypatch):
+    def full(self, *words):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "manifest")
+
+    monkeypatch.setattr(SweepFolder, "write_manifest", full)
+    assert sweeps("seed=0") == 2
+    assert "error: manifest: No space left on device. Free some space" in sweeps.errors
+    assert not sweeps.runs()
 
 
 def test_a_job_that_cannot_write_its_end_is_not_waited_for(sweeps, monkeypatch):
