@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from snnexp.evaluate import main
-from snnexp.report.evaluation import read_evaluation
+from snnexp.report.evaluation import curve, read_evaluation
 from snnexp.report.record import RecordError, read_result
 
 pytestmark = pytest.mark.filterwarnings(
@@ -72,6 +72,9 @@ def test_several_strengths_give_a_curve(taken, capsys):
     assert [float(r["test/rate"]) for r in rows] == pytest.approx(rates)
     assert (folder / "curve.png").stat().st_size > 5000
     assert "corrupt.p" in capsys.readouterr().out
+    accuracy, _ = curve(found.model_copy(update={"baselines": {"linear": 1.5}})).axes
+    assert accuracy.get_ylim()[0] == 0
+    assert accuracy.get_ylim()[1] > 1.5, "a trivial predictor above the network is in the picture"
 
 
 def test_disturbances_side_by_side(taken):

@@ -160,7 +160,6 @@ def curve(evaluation: Evaluation) -> Figure:
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_ylabel(key)
         axes.set_xlabel(evaluation.swept)
-        axes.set_ylim(bottom=0)
         if not numbers:
             axes.set_xticks(x, [str(v) for v in values], rotation=30)
         axes.spines[["top", "right"]].set_visible(False)
@@ -171,6 +170,8 @@ def curve(evaluation: Evaluation) -> Figure:
             place: Any = ("axes fraction", "data")
             label = f"{name}, undisturbed"
             left.annotate(label, (0, level), xycoords=place, fontsize=7, va="bottom")
+    for axes in (left, right):
+        axes.set_ylim(bottom=0)
     what = evaluation.points[0].disturbance.name
     data = {"real": ""}.get(evaluation.data.kind, f", {evaluation.data.kind} data")
     figure.suptitle(f"{evaluation.run}{data}: {what}", fontsize=9)
