@@ -7,7 +7,9 @@
 Correctness comes first, in the same command: on inputs where no rounding can decide a spike, every
 provider must give the reference's spikes, and its gradients closely, and every peer must give our
 spikes. One difference ends the run. Then medians of runs in turns, [16, 1, N] float32; a ratio is
-the other's time over ours. What could not be measured is named.
+the other's time over ours. What could not be measured is named. Of a small layer, a call right
+after another framework's takes several times as long as one after its own kind, for the code is
+in no cache; rows ", calls in a row" have turns of many calls.
 
 The process that trains (`python -m snnexp`) keeps freed memory, which a process that calls the
 layers does not by itself. Both are timed: rows "(memory kept)" come from a process so set.
@@ -46,9 +48,12 @@ SIZES = (4_096, 262_144, 2_097_152)
 MIDDLE = 262_144
 #: peers as slow as this are left out where N is above it
 LARGEST_FOR_ALL = 300_000
+#: where N is below it, calls in a row are timed, too, in turns of so many seconds
+SMALL, TURN = 10_000, 0.01
 #: what the project promises: (what, N, provider, ratio to, at least)
 BARS = (
     ("lif forward+backward", 4_096, "cpu", "spikingjelly", 15.0),
+    ("lif forward+backward, calls in a row", 4_096, "cpu", "spikingjelly", 15.0),
     ("lif forward+backward", 262_144, "cpu", "spikingjelly", 7.0),
     ("lif forward+backward", 2_097_152, "cpu", "spikingjelly", 8.0),
     ("lif inference", 262_144, "cpu", "spikingjelly", 8.0),
@@ -71,6 +76,7 @@ def layer(
     """Return our LIF scan, decay and gain 1/2, as a function of x_TBN."""
     given = {"decay": torch.tensor(0.5), "gain": torch.tensor(0.5), "v_th": torch.tensor(1.0)}
     given |= params or {}
+    surrogate = ATan(alpha=2.0) if reset == "hard" else Sigmoid(alpha=10.0, scaled=False)
 
     def run(x: Tensor) -> Tensor:
         return lif(
@@ -80,7 +86,7 @@ def layer(
             v_reset=0.0,
             reset=reset,
             detach_reset=reset == "hard",
-            surrogate=ATan(alpha=2.0) if reset == "hard" else Sigmoid(alpha=10.0, scaled=False),
+            surrogate=surrogate,
             time_dim=0,
             channel_dim=2,
             backend=backend,
@@ -122,11 +128,12 @@ class Bench:
         what: str,
         n: int,
         programs: dict[str, Callable[[], Any]],
+        turn: float = 0.0,
         **more: dict[str, Any],
     ) -> dict[str, float]:
         """Time programs by provider; ours is related to SpikingJelly's, the others to ours."""
         self.console.print(f"{what}, N={n:,}: {', '.join(programs)} ...")
-        ms = medians(programs, self.seconds)
+        ms = medians(programs, self.seconds, turn=turn)
         first = "spikingjelly" if "spikingjelly" in ms else "reference"
         for provider, spent in ms.items():
             to = first if provider == "cpu" else "cpu"
@@ -187,8 +194,12 @@ class Bench:
             for name in programs if name in ("cpu", "reference", "spikingjelly")
         }  # fmt: skip
         self.group("lif forward+backward", n, programs, peak_bytes=peaks)
+        if n < SMALL:
+            self.group("lif forward+backward, calls in a row", n, programs, TURN)
         programs = {name: inference(run, given) for name, (run, given) in runs.items()}
         self.group("lif inference", n, programs)
+        if n < SMALL:
+            self.group("lif inference, calls in a row", n, programs, TURN)
 
     def variants(self, n: int) -> None:
         """Time neurons with learned parameters a channel, and bfloat16, against the plain LIF."""
@@ -298,10 +309,16 @@ def bare_kernels(n: int) -> Iterator[tuple[str, Callable[[], None], int]]:
     backward, grads = launch_of(
         lambda: cpu.backward(grad, None, *neuron, True, "atan", (2.0,), 0, 2, False)
     )
-    yield "lif backward", backward, x.nbytes + grad.nbytes + sum(g.nbytes for g in grads)
+    yield (
+        "lif backward",
+        backward,
+        x.nbytes + grad.nbytes + sum(g.nbytes for g in grads),
+    )
 
 
-def launch_of(call: Callable[[], tuple[Tensor, ...]]) -> tuple[Callable[[], None], Any]:
+def launch_of(
+    call: Callable[[], tuple[Tensor | None, ...]],
+) -> tuple[Callable[[], None], list[Tensor]]:
     """Return the launch of the kernel that a call makes, and the outputs that it fills."""
     seen: list[tuple[Any, ...]] = []
     launch = native.run
@@ -312,7 +329,7 @@ def launch_of(call: Callable[[], tuple[Tensor, ...]]) -> tuple[Callable[[], None
 
     with patch.object(native, "run", watched):
         outputs = call()
-    return partial(launch, *seen[0]), outputs
+    return partial(launch, *seen[0]), [o for o in outputs if o is not None]
 
 
 def first_call() -> float:

@@ -19,21 +19,30 @@ SECONDS, LEAST, MOST = 6.0, 7, 400
 
 
 def medians(
-    programs: Mapping[str, Program], seconds: float = SECONDS, least: int = LEAST
+    programs: Mapping[str, Program],
+    seconds: float = SECONDS,
+    least: int = LEAST,
+    turn: float = 0.0,
 ) -> dict[str, float]:
     """Return the median time of each program in ms; the programs take turns.
 
-    As many rounds as fit into `seconds`, at least `least`, after two that are not counted.
+    As many rounds as fit into `seconds`, at least `least`, after two that are not counted. A turn
+    is one call or, with `turn`, as many calls as fill that many seconds: what a call costs when
+    the one before was the same program, and the caches hold its code and data.
     """
     times: dict[str, list[float]] = {name: [] for name in programs}
+    calls = dict.fromkeys(programs, 1)
     begin, rounds = time.perf_counter(), -2
     while rounds < least or (rounds < MOST and time.perf_counter() - begin < seconds):
         for name, program in programs.items():
             start = time.perf_counter()
-            program()
-            spent = time.perf_counter() - start
+            for _ in range(calls[name]):
+                program()
+            spent = (time.perf_counter() - start) / calls[name]
             if rounds >= 0:
                 times[name].append(spent)
+            elif turn:
+                calls[name] = max(1, round(turn / spent))
         rounds += 1
     return {name: 1e3 * statistics.median(spent) for name, spent in times.items()}
 

@@ -54,13 +54,18 @@ class Surrogate:
                     f"above 0; change model.neuron.surrogate.{field.name}"
                 )
 
+        floats = tuple(float(getattr(self, field.name)) for field in fields(self))
+        object.__setattr__(self, "_floats", floats)
+
+    #: `params` of an instance, computed once, for every call of a layer asks; no field
+    _floats: ClassVar[tuple[float, ...]]
     #: fields that must be finite and above 0
     _positive: ClassVar[frozenset[str]] = frozenset({"alpha"})
 
     @property
     def params(self) -> tuple[float, ...]:
         """The fields in order, as floats: what the kernels receive beside `name`."""
-        return tuple(float(getattr(self, field.name)) for field in fields(self))
+        return self._floats
 
     def primitive(self, x: Tensor) -> Tensor:
         """Return the smooth function g(x) whose derivative is used, up to a constant."""

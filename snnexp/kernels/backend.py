@@ -37,15 +37,15 @@ class BackendError(RuntimeError):
 
 def resolve(backend: Backend, device: torch.device) -> Provider:
     """Return the provider that runs tensors of `device`, or raise `BackendError`."""
+    if device.type == "cpu" and backend in ("auto", "cpu"):
+        return "cpu"
     if backend not in get_args(Backend):
         raise BackendError(f"backend={backend!r}, expected one of {', '.join(get_args(Backend))}")
     if backend == "auto":
-        if device.type == "cpu":
-            return "cpu"
         return (
             "triton" if device.type == "cuda" and TRITON_INSTALLED and not IS_ROCM else "reference"
         )
-    if backend == "cpu" and device.type != "cpu":
+    if backend == "cpu":
         raise BackendError(
             f"backend=cpu was asked for, but the tensors are on {device}; "
             f"use backend=auto or trainer.accelerator=cpu"

@@ -52,6 +52,7 @@ def _layout(
     step_order = tuple([axis - (axis > time_dim) for axis in order if axis != time_dim])
     step_stored = tuple([n for i, n in enumerate(sizes) if i != at])
     back = tuple([step_order.index(axis) for axis in range(len(step_order))])
+    lasting = [prod([max(1, n) for n in step_stored[i + 1 :]]) for i in range(len(step_stored))]
     return Layout(
         outer=prod(sizes[:at]),
         steps=shape[time_dim],
@@ -67,6 +68,8 @@ def _layout(
         step_order=step_order,
         step_stored=step_stored,
         step_back=None if back == tuple(range(len(back))) else back,
+        step_shape=tuple([n for axis, n in enumerate(shape) if axis != time_dim]),
+        step_stride=tuple([lasting[place] for place in back]),
     )
 
 
@@ -80,7 +83,8 @@ class Layout:
 
     `order` are its axes from the outermost in memory to the innermost, `step_order` those of a step
     (x without time), `step_stored` their lengths in that order. `step_back` says where each axis of
-    a step stands in memory; None if all stand as they are numbered.
+    a step stands in memory; None if all stand as they are numbered. `step_shape` and `step_stride`
+    are those of `from_step`.
     """
 
     outer: int
@@ -97,6 +101,8 @@ class Layout:
     step_order: tuple[int, ...]
     step_stored: tuple[int, ...]
     step_back: tuple[int, ...] | None
+    step_shape: tuple[int, ...]
+    step_stride: tuple[int, ...]
 
     @classmethod
     def of(cls, x: Tensor, time_dim: int, channel_dim: int) -> Layout:
@@ -116,6 +122,10 @@ class Layout:
     def to_step(self, v: Tensor) -> Tensor:
         """View (or copy, where its axes are stored otherwise) one step as v_ACL."""
         return v.permute(self.step_order).reshape(self.above, self.channels, self.below)
+
+    def empty_step(self, dtype: torch.dtype) -> Tensor:
+        """Return memory on the CPU for one step, in the axes of x without time."""
+        return torch.empty_strided(self.step_shape, self.step_stride, dtype=dtype, device="cpu")
 
     def from_step(self, v_ACL: Tensor) -> Tensor:
         """View v_ACL in the axes of x without time."""

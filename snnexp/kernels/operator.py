@@ -21,8 +21,10 @@ LIBRARY = torch.library.Library("snnexp", "FRAGMENT")
 class Operator:
     """`snnexp::name`, made of the function `run`, whose annotations are its schema.
 
-    `fake` returns outputs of the right shapes without computing. `derivative` is how autograd sees
-    the operator; its `forward` gets what the operator gets, and calls the operator.
+    `run` may return None for an output that nobody asked for; through the dispatcher, whose schema
+    knows tensors only, that is an empty tensor. `fake` returns outputs of the right shapes without
+    computing. `derivative` is how autograd sees the operator; its `forward` gets what the operator
+    gets, and calls the operator.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class Operator:
         derivative: type[Function] | None = None,
     ) -> None:
         LIBRARY.define(name + torch.library.infer_schema(run, mutates_args=()))
-        LIBRARY.impl(name, run, "CompositeExplicitAutograd")
+        LIBRARY.impl(name, self._whole, "CompositeExplicitAutograd")
         torch.library.register_fake(f"snnexp::{name}", fake, lib=LIBRARY)
         if derivative is not None:
             LIBRARY.impl(name, self._differentiable, "Autograd")
@@ -52,6 +54,9 @@ class Operator:
             return self.derivative.apply(*args)
         return self.run(*args)
 
+    def _whole(self, first: Tensor, *args: Any) -> Any:
+        return tuple([first.new_empty(0) if o is None else o for o in self.run(first, *args)])
+
     def _differentiable(self, *args: Any) -> Any:
         assert self.derivative is not None
         with torch._C._AutoDispatchBelowAutograd():
@@ -59,4 +64,8 @@ class Operator:
 
 
 def _tracked(args: tuple[Any, ...]) -> bool:
-    return torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
+    if torch.is_grad_enabled():
+        for a in args:
+            if isinstance(a, Tensor) and a.requires_grad:
+                return True
+    return False

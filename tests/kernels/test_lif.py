@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from snnexp.kernels.backend import BackendError
-from snnexp.kernels.lif import lif
+from snnexp.kernels.lif import cpu, lif
 from snnexp.kernels.lif.op import lif_op
 from snnexp.surrogates import ATan, Sigmoid
+from tests.kernels.lif_cases import BF16, F32, Case, check
 
 RESETS = ("hard", "soft", "none")
 
@@ -117,6 +118,24 @@ def test_float64():
     compare(grid(6, 2, 9).double(), 0, 2, state=torch.float64, rtol=1e-9, atol=1e-9)
 
 
+@pytest.fixture
+def all_past_the_caches(monkeypatch):
+    """Treat every output as one that no cache could hold."""
+    monkeypatch.setattr(cpu, "STREAM_BYTES", 0)
+    for launch in (cpu._forward, cpu._backward):
+        launch.cache_clear()
+    yield
+    for launch in (cpu._forward, cpu._backward):
+        launch.cache_clear()
+
+
+# rows shorter than a cache line, rows that begin anywhere in one, rows of several tiles
+@pytest.mark.parametrize("shape", [(5, 1, 29), (7, 3, 331), (3, 1, 5003)])
+@pytest.mark.parametrize("dtype", [F32, BF16])
+def test_large_outputs_go_past_the_caches_whole(shape, dtype, all_past_the_caches):
+    check(Case(shape=shape, dtype=dtype, channel_dim=1), "cpu")
+
+
 def arguments(x, **changes):
     options = {
         "v_reset": 0.0,
@@ -132,6 +151,14 @@ def arguments(x, **changes):
     return lif(
         x, values.pop("v0"), values.pop("decay"), values.pop("gain"), values.pop("v_th"), **values
     )
+
+
+def test_a_second_derivative_is_refused():
+    x, weight = torch.rand(2, 3, 2, 4).requires_grad_()
+    loss = (weight * arguments(x).spikes).sum()
+    (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
 
 
 def test_counts_are_the_sum_of_the_spikes_and_carry_no_gradient():

@@ -1,5 +1,7 @@
 """The kernels' benchmark: its gate finds what is wrong, its figures are what they say."""
 
+import time
+
 import pytest
 import torch
 
@@ -60,6 +62,24 @@ def test_medians_take_turns():
     ms = bench_timing.medians(programs, seconds=0)
     assert seen == ["a", "b"] * (bench_timing.LEAST + 2)
     assert ms.keys() == {"a", "b"}
+
+
+def test_a_turn_is_as_many_calls_as_fill_it():
+    seen = []
+
+    def short():
+        seen.append("short")
+        time.sleep(0.001)
+
+    def long():
+        seen.append("long")
+        time.sleep(0.01)
+
+    ms = bench_timing.medians({"short": short, "long": long}, seconds=0, least=3, turn=0.01)
+    assert seen.count("long") == 5
+    assert seen.count("short") > 15
+    assert ms["short"] < ms["long"]
+    assert ms["long"] == pytest.approx(10, rel=0.5)
 
 
 def test_the_benchmarked_layer_is_the_lif_of_the_peers():

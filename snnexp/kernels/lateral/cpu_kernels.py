@@ -31,19 +31,19 @@ from snnexp.kernels.lif import cpu_kernels as shared
 from snnexp.kernels.lif.cpu_kernels import OPTIONS, load, slope, store
 from snnexp.kernels.native import SIGNATURE, Record, pointer
 
-ADDRESSES = (
-    *("x", "v0", "decay", "gain", "v_th", "reset", "reset_t", "s", "v", "count"),
-    *("grad_s", "grad_v", "grad_x", "grad_v0", "sums", "sums_reset"),
-)
+GIVEN = ("x", "v0", "decay", "gain", "v_th", "reset", "reset_t")
 SIZES = ("places", "channels", "steps", "inner", "below", "stride", "width", "tiles", "tasks")
-NUMBERS = ("c0", "c1", "c2", "c3", "c4")
-#: What a kernel is given. Addresses are 0 where there is nothing. decay, gain and v_th have C
+CONSTANTS = ("c0", "c1", "c2", "c3", "c4")
+#: What the kernels are given. Addresses are 0 where there is nothing. decay, gain and v_th have C
 #: values, `reset` is D, `reset_t` its transpose, all in the type of the state like v0, v, grad_v
 #: and grad_v0; count is float32, sums [tasks, 3, C] and sums_reset [tasks, C, C] are float64, all
 #: others are of the type of x. `below` is L, `stride` lies between the channels of a place in x. A
 #: tile has up to `width` places.
-RECORD = Record((*ADDRESSES, *SIZES), NUMBERS)
-ARGUMENTS = RECORD.dtype
+FORWARD = Record((*GIVEN, "s", "v", "count"), SIZES, ())
+BACKWARD = Record(
+    ("grad_s", "grad_v", *GIVEN, "grad_x", "grad_v0", "sums", "sums_reset"), SIZES, CONSTANTS
+)
+FORWARD_ARGUMENTS, BACKWARD_ARGUMENTS = FORWARD.dtype, BACKWARD.dtype
 
 
 @njit(**OPTIONS)
@@ -140,7 +140,7 @@ def forward_kernel(stored: type, state: type) -> Any:
     def forward(task: int, arguments: int) -> None:
         if fingerprint < 0:
             return
-        a = carray(pointer(arguments), 1, ARGUMENTS)[0]
+        a = carray(pointer(arguments), 1, FORWARD_ARGUMENTS)[0]
         steps, channels, inner, below, stride = a.steps, a.channels, a.inner, a.below, a.stride
         neurons = a.places * channels
         x = carray(pointer(a.x), neurons * steps, stored)
@@ -210,7 +210,7 @@ def backward_kernel(stored: type, state: type, detach: bool, code: int) -> Any:
     def backward(task: int, arguments: int) -> None:
         if fingerprint < 0:
             return
-        a = carray(pointer(arguments), 1, ARGUMENTS)[0]
+        a = carray(pointer(arguments), 1, BACKWARD_ARGUMENTS)[0]
         steps, channels, inner, below, stride = a.steps, a.channels, a.inner, a.below, a.stride
         neurons = a.places * channels
         x = carray(pointer(a.x), neurons * steps, stored)

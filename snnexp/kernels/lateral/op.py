@@ -7,6 +7,7 @@ tensor of a layer's size is saved for the backward, the input x.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from snnexp.kernels.operator import Operator
 
 
+@lru_cache
 def _provider() -> ModuleType:
     """Import the kernels, which costs a second, when the first layer needs them."""
     from snnexp.kernels.lateral import cpu
@@ -81,7 +83,7 @@ def _lateral_backward(
     time_dim: int,
     channel_dim: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of (x, v0, decay, gain, v_th, reset_CC); that of no v0 is empty."""
+    """Return the gradients of (x, v0, decay, gain, v_th, reset_CC); that of no v0 is None."""
     if grad_spikes.stride() != x.stride():
         same = torch.empty_like(x)
         grad_spikes = same.copy_(grad_spikes)
@@ -120,7 +122,7 @@ def _lateral_backward_fake(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     return (
         torch.empty_like(x),
-        decay.new_empty(0) if v0 is None else torch.empty_like(v0, dtype=decay.dtype),
+        x.new_empty(0) if v0 is None else torch.empty_like(v0, dtype=decay.dtype),
         torch.empty_like(decay),
         torch.empty_like(gain),
         torch.empty_like(v_th),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -50,7 +51,9 @@ def lif(
     check(x, v0, (decay, gain, v_th), reset, time_dim, channel_dim)
     state = torch.float64 if x.dtype == torch.float64 else torch.float32
     x = x if is_dense(x) else x.contiguous()
-    decay, gain, v_th = decay.to(state), gain.to(state), v_th.to(state)
+    # asking costs less than calling `to`
+    if not decay.dtype == gain.dtype == v_th.dtype == state:
+        decay, gain, v_th = decay.to(state), gain.to(state), v_th.to(state)
     v0 = None if v0 is None else v0.to(state)
     provider = resolve(backend, x.device)
     if provider == "reference":
@@ -97,19 +100,49 @@ def check(
     channel_dim: int,
 ) -> None:
     """Raise ValueError or TypeError for what a scan cannot take."""
-    if x.dtype not in DTYPES:
-        raise TypeError(f"x has dtype {x.dtype}, expected one of {', '.join(map(str, DTYPES))}")
+    decay, gain, v_th = params
+    fit = _fit if torch.compiler.is_compiling() else _known_fit
+    fit(
+        x.dtype,
+        x.shape,
+        None if v0 is None else v0.shape,
+        decay.shape,
+        gain.shape,
+        v_th.shape,
+        reset,
+        time_dim,
+        channel_dim,
+    )
+
+
+def _fit(
+    dtype: torch.dtype,
+    shape: torch.Size,
+    v0: torch.Size | None,
+    decay: torch.Size,
+    gain: torch.Size,
+    v_th: torch.Size,
+    reset: str,
+    time_dim: int,
+    channel_dim: int,
+) -> None:
+    if dtype not in DTYPES:
+        raise TypeError(f"x has dtype {dtype}, expected one of {', '.join(map(str, DTYPES))}")
     if reset not in get_args(Reset):
         raise ValueError(f"reset={reset!r}, expected one of {', '.join(get_args(Reset))}")
-    if time_dim % x.ndim == channel_dim % x.ndim:
-        raise ValueError(f"time_dim and channel_dim both name axis {time_dim} of {tuple(x.shape)}")
-    channels = x.shape[channel_dim]
-    for name, p in zip(("decay", "gain", "v_th"), params, strict=True):
-        if p.ndim and p.shape != (channels,):
+    if time_dim % len(shape) == channel_dim % len(shape):
+        raise ValueError(f"time_dim and channel_dim both name axis {time_dim} of {tuple(shape)}")
+    channels = shape[channel_dim]
+    for name, p in zip(("decay", "gain", "v_th"), (decay, gain, v_th), strict=True):
+        if len(p) and p != (channels,):
             raise ValueError(
-                f"{name} has shape {tuple(p.shape)}, expected () or ({channels},): axis "
-                f"{channel_dim} of x {tuple(x.shape)} holds the channels"
+                f"{name} has shape {tuple(p)}, expected () or ({channels},): axis "
+                f"{channel_dim} of x {tuple(shape)} holds the channels"
             )
-    step = [n for axis, n in enumerate(x.shape) if axis != time_dim % x.ndim]
-    if v0 is not None and list(v0.shape) != step:
-        raise ValueError(f"v0 has shape {list(v0.shape)}, expected {step}: x without time")
+    step = [n for axis, n in enumerate(shape) if axis != time_dim % len(shape)]
+    if v0 is not None and list(v0) != step:
+        raise ValueError(f"v0 has shape {list(v0)}, expected {step}: x without time")
+
+
+# As for layouts: what fitted once fits again, and torch.compile traces no cache.
+_known_fit = lru_cache(maxsize=1024)(_fit)

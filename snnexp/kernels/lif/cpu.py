@@ -13,8 +13,9 @@ from snnexp.kernels import native
 from snnexp.kernels.allocator import empty_like
 from snnexp.kernels.layout import Layout
 from snnexp.kernels.lif.cpu_kernels import (
-    NUMBERS,
-    RECORD,
+    BACKWARD,
+    CONSTANTS,
+    FORWARD,
     WIDTH,
     backward_kernel,
     forward_kernel,
@@ -34,15 +35,17 @@ STATE = {torch.float32: np.float32, torch.float64: np.float64}
 SCRATCH_BYTES = 2**18
 #: rows shorter than this are packed side by side, longer ones are vectorised as they are
 SHORT_ROW = 24
+#: outputs of this size and more are stored past the caches, which could not hold them
+STREAM_BYTES = 2**23
 #: neurons worth waking a thread for, and the most partial sums of a parameter's gradient
 TASK_NEURONS, MAX_TASKS = 8192, 256
 
 
-# A net calls its layers with the same few shapes in every step.
-@lru_cache(maxsize=1024)
-def _sizes(layout: Layout, itemsize: int, by_channel: bool) -> dict[str, int]:
+def _sizes(
+    layout: Layout, stored: torch.dtype, state: torch.dtype, by_channel: bool
+) -> dict[str, int]:
     """Cut the neurons into tiles and tasks, by sizes only: sums come out the same everywhere."""
-    width = min(WIDTH, max(64, SCRATCH_BYTES // (itemsize * max(1, layout.steps))))
+    width = min(WIDTH, max(64, SCRATCH_BYTES // (state.itemsize * max(1, layout.steps))))
     if layout.inner < SHORT_ROW and layout.outer > 1:
         rows = min(width // layout.inner, layout.outer)
         width, tiles = rows * layout.inner, -(-layout.outer // rows)
@@ -59,7 +62,43 @@ def _sizes(layout: Layout, itemsize: int, by_channel: bool) -> dict[str, int]:
         "width": width,
         "tiles": tiles,
         "tasks": max(1, min(tiles, MAX_TASKS, layout.neurons // TASK_NEURONS)),
+        "stream": layout.neurons * layout.steps * stored.itemsize >= STREAM_BYTES,
     }
+
+
+# A net calls its layers with the same few shapes in every step.
+@lru_cache(maxsize=1024)
+def _forward(
+    layout: Layout,
+    stored: torch.dtype,
+    state: torch.dtype,
+    v_reset: float,
+    reset: str,
+    by_channel: bool,
+) -> native.Launch:
+    kernel = forward_kernel(STORED[stored], STATE[state], reset, by_channel)
+    sizes = _sizes(layout, stored, state, by_channel)
+    return native.Launch(kernel, FORWARD, {**sizes, "v_reset": v_reset})
+
+
+@lru_cache(maxsize=1024)
+def _backward(
+    layout: Layout,
+    stored: torch.dtype,
+    state: torch.dtype,
+    v_reset: float,
+    reset: str,
+    detach: bool,
+    surrogate: str,
+    surrogate_params: tuple[float, ...],
+    by_channel: bool,
+    learned: bool,
+) -> native.Launch:
+    code = CODES[surrogate]
+    kernel = backward_kernel(STORED[stored], STATE[state], reset, detach, code, by_channel, learned)
+    sizes = _sizes(layout, stored, state, by_channel)
+    constants = zip(CONSTANTS, slope_constants(surrogate, surrogate_params), strict=True)
+    return native.Launch(kernel, BACKWARD, {**sizes, "v_reset": v_reset, **dict(constants)})
 
 
 def _step(v: Tensor | None, layout: Layout) -> Tensor | None:
@@ -82,26 +121,19 @@ def forward(
     layout = Layout.of(x, time_dim, channel_dim)
     by_channel, params = _params(decay, gain, v_th, channels=layout.channels)
     spikes = empty_like(x)
-    v = torch.empty(layout.neurons, dtype=decay.dtype)
-    count = torch.empty(layout.neurons, dtype=torch.float32)
+    v, count = layout.empty_step(decay.dtype), layout.empty_step(torch.float32)
     if layout.neurons:
-        v0 = _step(v0, layout)
-        sizes = _sizes(layout, v.itemsize, by_channel)
-        outputs = {"s": spikes, "v": v, "count": count}
-        arguments = RECORD.fill(
-            {"x": x, "v0": v0, "v_reset": v_reset, **outputs, **params, **sizes}
-        )
-        kernel = forward_kernel(STORED[x.dtype], STATE[v.dtype], reset, by_channel)
-        native.run(kernel, arguments, sizes["tasks"])
-    return spikes, layout.from_step(v), layout.from_step(count)
+        run = _forward(layout, x.dtype, v.dtype, v_reset, reset, by_channel)
+        run(x, _step(v0, layout), *params, spikes, v, count)
+    return spikes, v, count
 
 
-def _params(*params: Tensor, channels: int) -> tuple[bool, dict[str, Tensor]]:
+def _params(*params: Tensor, channels: int) -> tuple[bool, tuple[Tensor, ...]]:
     """Return whether any parameter has one value a channel, and all in one length."""
-    by_channel = any(p.ndim for p in params)
-    if by_channel:
-        params = tuple(p.expand(channels).contiguous() for p in params)
-    return by_channel, dict(zip(("decay", "gain", "v_th"), params, strict=True))
+    for p in params:
+        if p.ndim:
+            return True, tuple([p.expand(channels).contiguous() for p in params])
+    return False, params
 
 
 def backward(
@@ -120,41 +152,41 @@ def backward(
     time_dim: int,
     channel_dim: int,
     learned: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor | None, ...]:
     """Return the gradients of (x, v0, decay, gain, v_th), grad_spikes lying in memory like x.
 
-    That of v0 is empty without v0, those of the parameters are empty unless `learned`.
+    That of v0 is None without v0, those of the parameters are None unless `learned`.
     """
     layout = Layout.of(x, time_dim, channel_dim)
     by_channel, params = _params(decay, gain, v_th, channels=layout.channels)
-    sizes = _sizes(layout, decay.itemsize, by_channel) if layout.neurons else {"tasks": 0}
     grad_x = empty_like(x)
-    grad_v0 = None if v0 is None else torch.empty(layout.neurons, dtype=decay.dtype)
-    sums = torch.zeros(sizes["tasks"], 3, layout.channels if by_channel else 1, dtype=torch.float64)
+    grad_v0 = None if v0 is None else layout.empty_step(decay.dtype)
+    run = None
     if layout.neurons:
-        v0, grad_v = _step(v0, layout), _step(grad_v, layout)
-        given = {"x": x, "v0": v0, "grad_s": grad_spikes, "grad_v": grad_v, "v_reset": v_reset}
-        outputs = {"grad_x": grad_x, "grad_v0": grad_v0, "sums": sums}
-        constants = dict(
-            zip(NUMBERS[1:], slope_constants(surrogate, surrogate_params), strict=True)
-        )
-        arguments = RECORD.fill({**given, **outputs, **constants, **params, **sizes})
-        kernel = backward_kernel(
-            STORED[x.dtype],
-            STATE[decay.dtype],
+        run = _backward(
+            layout,
+            x.dtype,
+            decay.dtype,
+            v_reset,
             reset,
             detach_reset,
-            CODES[surrogate],
+            surrogate,
+            tuple(surrogate_params),
             by_channel,
             learned,
         )
-        native.run(kernel, arguments, sizes["tasks"])
+    sums = None
+    if learned:
+        groups = layout.channels if by_channel else 1
+        sums = torch.zeros(run.tasks if run else 0, 3, groups, dtype=torch.float64)
+    if run:
+        v0, grad_v = _step(v0, layout), _step(grad_v, layout)
+        run(grad_spikes, grad_v, x, v0, *params, grad_x, grad_v0, sums)
+    if sums is None:
+        return grad_x, grad_v0, None, None, None
     # an operator's outputs must not share memory
-    of_v0 = decay.new_empty(0) if grad_v0 is None else layout.from_step(grad_v0)
-    of_decay, of_gain, of_th = (
-        (sums[:, i].sum(0) if p.ndim else sums[:, i].sum()).to(p.dtype)
-        if learned
-        else decay.new_empty(0)
-        for i, p in enumerate((decay, gain, v_th))
-    )
-    return grad_x, of_v0, of_decay, of_gain, of_th
+    of_params = [
+        (total if p.ndim else total.sum()).to(p.dtype, copy=True)
+        for total, p in zip(sums.sum(0), (decay, gain, v_th), strict=True)
+    ]
+    return grad_x, grad_v0, *of_params

@@ -7,6 +7,7 @@ is saved for the backward, the input x; the membranes are computed again from it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from snnexp.kernels.operator import Operator
 
 
+@lru_cache
 def provider_module(provider: str) -> ModuleType:
     """Import what runs a provider; each costs seconds, so only the one that is used."""
     if provider == "cpu":
@@ -94,7 +96,7 @@ def _lif_backward(
     learned: bool,
     provider: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of (x, v0, decay, gain, v_th); empty where nobody asked for one."""
+    """Return the gradients of (x, v0, decay, gain, v_th); None where nobody asked for one."""
     if grad_spikes.stride() != x.stride():
         same = torch.empty_like(x)
         grad_spikes = same.copy_(grad_spikes)
@@ -138,10 +140,10 @@ def _lif_backward_fake(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return (
         torch.empty_like(x),
-        decay.new_empty(0) if v0 is None else torch.empty_like(v0, dtype=decay.dtype),
-        torch.empty_like(decay) if learned else decay.new_empty(0),
-        torch.empty_like(gain) if learned else decay.new_empty(0),
-        torch.empty_like(v_th) if learned else decay.new_empty(0),
+        x.new_empty(0) if v0 is None else torch.empty_like(v0, dtype=decay.dtype),
+        torch.empty_like(decay) if learned else x.new_empty(0),
+        torch.empty_like(gain) if learned else x.new_empty(0),
+        torch.empty_like(v_th) if learned else x.new_empty(0),
     )
 
 
@@ -161,27 +163,33 @@ class _Derivative(Function):
         return spikes, v, count
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None, _: Any) -> Any:
-        x, v0, decay, gain, v_th = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        if grad_spikes is None and grad_v is None:
-            return (None,) * len(needs)
-        *settings, provider = ctx.settings
-        grads = lif_backward_op(
-            torch.zeros_like(x) if grad_spikes is None else grad_spikes,
-            grad_v,
-            x,
-            v0,
-            decay,
-            gain,
-            v_th,
-            *settings,
-            any(needs[2:5]),
-            provider,
-        )
-        wanted = [g if need else None for g, need in zip(grads, needs[:5], strict=True)]
-        return (*wanted, *(None,) * (len(needs) - 5))
+        # Only create_graph=True runs a backward with gradients on.
+        adjoint = _once if torch.is_grad_enabled() else _adjoint
+        return adjoint(ctx, grad_spikes, grad_v)
 
 
+def _adjoint(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None) -> Any:
+    x, v0, decay, gain, v_th = ctx.saved_tensors
+    needs = ctx.needs_input_grad
+    if grad_spikes is None and grad_v is None:
+        return (None,) * len(needs)
+    *settings, provider = ctx.settings
+    grads = lif_backward_op(
+        torch.zeros_like(x) if grad_spikes is None else grad_spikes,
+        grad_v,
+        x,
+        v0,
+        decay,
+        gain,
+        v_th,
+        *settings,
+        any(needs[2:5]),
+        provider,
+    )
+    wanted = [g if need else None for g, need in zip(grads, needs[:5], strict=True)]
+    return (*wanted, *(None,) * (len(needs) - 5))
+
+
+_once = once_differentiable(_adjoint)
 lif_op = Operator("lif", _lif, _lif_fake, _Derivative)

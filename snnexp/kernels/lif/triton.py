@@ -145,10 +145,10 @@ def backward(
     time_dim: int,
     channel_dim: int,
     learned: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor | None, ...]:
     """Return the gradients of (x, v0, decay, gain, v_th), grad_spikes lying in memory like x.
 
-    That of v0 is empty without v0, those of the parameters are empty unless `learned`.
+    That of v0 is None without v0, those of the parameters are None unless `learned`.
     """
     layout = Layout.of(x, time_dim, channel_dim)
     tile = backward_tile(layout.inner, x.itemsize, layout.steps, learned)
@@ -191,10 +191,9 @@ def backward(
                 **_sizes(layout, tile, decay.dtype),
                 **OPTIONS,
             )
-    # an operator's outputs must not share memory
-    of_v0 = decay.new_empty(0) if grad_v0 is None else layout.from_step(grad_v0)
+    of_v0 = None if grad_v0 is None else layout.from_step(grad_v0)
     of_params = [
-        decay.new_empty(0) if partial is None else _total(partial, p, layout)
+        None if partial is None else _total(partial, p, layout)
         for partial, p in zip(sums, params, strict=True)
     ]
     return grad_x, of_v0, of_params[0], of_params[1], of_params[2]
