@@ -19,7 +19,13 @@ from snnexp.data.base import DataError, SharedBatches
 from snnexp.data.splits import BalancedSampler
 from snnexp.report.record import read_result
 from snnexp.run import run
-from snnexp.training.crew import Crew, PeerError, check_batch_norm
+from snnexp.training.crew import (
+    Crew,
+    LostPeerError,
+    PeerError,
+    check_batch_norm,
+    naming_losses,
+)
 from tests.test_run import config, folders
 from tests.training.toy import toy_task
 
@@ -243,6 +249,21 @@ def test_a_failure_of_one_process_is_the_failure_of_all():
     heard = [text.splitlines()[-2:] for text in said]
     assert heard[1] == ["DataError no file", "from 0 1"]
     assert heard[0] == ["PeerError process 1 stopped: DataError: no file", "from 0 0"]
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [
+        ("[gloo/transport/tcp/pair.cc:561] Connection closed by peer [1.2.3.4]:5", LostPeerError),
+        ("[gloo/transport/tcp/pair.cc:534] Read error: Connection reset by peer", LostPeerError),
+        ("writev [1.2.3.4]:5: Broken pipe", LostPeerError),
+        ("mat1 and mat2 shapes cannot be multiplied", RuntimeError),
+    ],
+)
+def test_a_lost_process_is_told_from_other_errors(said, raised):
+    with pytest.raises(raised) as error, naming_losses():
+        raise RuntimeError(said)
+    assert (raised is RuntimeError) == (str(error.value) == said)
 
 
 def test_a_slurm_job_that_fits_no_trainer_is_refused_in_a_sentence(monkeypatch):

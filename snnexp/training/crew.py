@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +21,8 @@ from snnexp.config.validate import ConfigError
 from snnexp.report.record import Interrupted
 
 T = TypeVar("T")
+#: what gloo and NCCL say when a process at the other end of a connection has ended
+_LOST = re.compile("(closed|reset) by peer|Broken pipe|ncclRemoteError")
 
 
 class PeerError(RuntimeError):
@@ -32,11 +35,11 @@ class LostPeerError(Interrupted):
 
 @contextmanager
 def naming_losses() -> Iterator[None]:
-    """Say plainly that a process is gone, where gloo only speaks of its connection."""
+    """Say plainly that a process is gone, where gloo and NCCL only speak of a connection."""
     try:
         yield
     except RuntimeError as error:
-        if "closed by peer" not in str(error) and "reset by peer" not in str(error):
+        if not _LOST.search(str(error)):
             raise
         raise LostPeerError(
             "another process of this run is gone (killed, or out of memory?); resume=auto goes on"

@@ -177,6 +177,10 @@ class SNNModule(L.LightningModule):
         kept = (prediction, batch["target"], batch["index"])
         self._kept.append(Predictions(*(t.detach().cpu() for t in kept)))
 
+    def on_train_epoch_start(self) -> None:
+        """Let the rule begin the epoch."""
+        self.rule.start_epoch(self)
+
     def on_train_epoch_end(self) -> None:
         """Log the epoch, and let the rule do what it does between epochs."""
         self._close("train")
@@ -239,16 +243,18 @@ class SNNModule(L.LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep weights only: what was counted in an epoch is no part of a model."""
+        """Keep weights and the rule's state: what was counted in an epoch is no part of a model."""
         prefixes = ("figures.", "activity.", "synops.", "loss.")
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(prefixes)}
+        checkpoint["rule"] = self.rule.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model, and say in what it differs."""
+        """Take up the rule's state; refuse a checkpoint of another model, and say what differs."""
         own = {k: tuple(v.shape) for k, v in self.state_dict().items() if k.startswith("model.")}
         other = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
         if own == other:
+            self.rule.load_state_dict(checkpoint.get("rule", {}))
             return
         differing = [
             f"{k}: here {own.get(k)}, in the checkpoint {other.get(k)}"

@@ -38,8 +38,18 @@ class Rule:
         """Learn from one batch (or compute its loss, for the trainer to descend)."""
         raise NotImplementedError
 
+    def start_epoch(self, module: SNNModule) -> None:
+        """Do what the rule does before an epoch learns."""
+
     def end_epoch(self, module: SNNModule) -> None:
-        """Do what the rule does between two epochs."""
+        """Do what the rule does after an epoch; weights are kept as they were validated."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what goes from one epoch to the next, beside weights and optimizer."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state of a run that goes on."""
 
 
 class BPTT(Rule):

@@ -84,9 +84,9 @@ class S4NN(Rule):
     """Learn by (5)-(8) of `snnexp.kernels.s4nn.reference`, in file order, without gradients.
 
     Step size and decay lambda are the optimizer's lr and weight_decay (SGD without momentum, which
-    is what (6) and (7) are); the schedule is the run's. After each epoch a hidden unit that fired
-    on less than `redraw_below` of its training images, counted while learning, gets new weights
-    from the initial distribution; whether the authors count while learning is not known.
+    is what (6) and (7) are); the schedule is the run's. A hidden unit that fired on less than
+    `redraw_below` of an epoch's training images, counted while learning, gets new weights from the
+    initial distribution before the next epoch; whether the authors count so is not known.
 
     Logged are the figures of each image before its own update, and `train/time/<layer>`, the mean
     spike time of a layer's units, where a silent unit counts as t_max.
@@ -104,6 +104,7 @@ class S4NN(Rule):
             )
         self.batch, self.redraw_below = batch, redraw_below
         self.fired: list[NDArray[np.int64]] = []
+        self.silent: list[Tensor] = []
         self.time: list[float] = []
         self.images = 0
 
@@ -194,13 +195,27 @@ class S4NN(Rule):
                 scheduler: Any = config.scheduler  # of time alone, see `configure`
                 scheduler.step()
 
-    def end_epoch(self, module: SNNModule) -> None:
-        """Draw silent hidden units anew, log mean spike times, and move the schedule on."""
+    def start_epoch(self, module: SNNModule) -> None:
+        """Draw units that were silent over the last epoch anew."""
         model = module.model
         assert isinstance(model, network.S4NN)
-        for layer, fired in zip(model.stack[:-1], self.fired[:-1], strict=True):
-            layer.redraw(torch.from_numpy(fired < self.redraw_below * self.images))
+        for layer, silent in zip(model.stack[:-1], self.silent, strict=False):
+            layer.redraw(silent)
+
+    def end_epoch(self, module: SNNModule) -> None:
+        """Note silent hidden units, log mean spike times, and move the schedule on."""
+        self.silent = [
+            torch.from_numpy(fired < self.redraw_below * self.images) for fired in self.fired[:-1]
+        ]
         for index, time in enumerate(self.time):
             module.log(f"train/time/layers.{index}", time / self.images)
         self.images = 0
         self._advance(module, "epoch")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return which units were silent."""
+        return {"silent": self.silent}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up which units were silent."""
+        self.silent = state.get("silent", [])

@@ -16,6 +16,7 @@ from snnexp.models import s4nn as models
 from snnexp.models.base import SpecError
 from snnexp.training import schedules
 from snnexp.training.module import SNNModule
+from snnexp.training.run_checkpoint import RunCheckpoint
 from snnexp.training.s4nn import S4NN, RelativeLatency
 
 pytestmark = [
@@ -150,23 +151,59 @@ def test_label_order_reaches_the_rule():
     same(module.model, weights)
 
 
-def test_silent_hidden_units_are_drawn_anew():
+def silent_unit():
+    """A network whose hidden unit 3 never fires, its data, and what an epoch makes of it."""
     x, y = halves()
     model = network()
     with torch.no_grad():
-        model.layers[0].weight[:, 3] = -1.0  # never fires
-    module = module_of(model, redraw_below=0.001)
-    before = [layer.weight.clone() for layer in model.stack]
+        model.layers[0].weight[:, 3] = -1.0
     weights, seen = by_hand(model, x, y, [0.2])
     assert np.flatnonzero(seen.fired[0] == 0).tolist() == [3]
+    return model, x, y, weights
+
+
+def test_silent_hidden_units_are_drawn_anew_before_the_next_epoch():
+    model, x, y, weights = silent_unit()
+    module = module_of(model, redraw_below=0.001)
     fit(module, x, y)
+    same(model, weights)
+    module.rule.start_epoch(module)
     hidden, output = (layer.weight for layer in model.stack)
-    assert (hidden[:, 3] != before[0][:, 3]).all()
-    assert hidden[:, 3].min() >= 0
-    assert hidden[:, 3].max() <= 4.0
+    assert 0 <= hidden[:, 3].min() < hidden[:, 3].max() <= 4.0
     others = torch.arange(20) != 3
     np.testing.assert_allclose(hidden[:, others].numpy(), weights[0][:, others.numpy()])
     np.testing.assert_allclose(output.numpy(), weights[1])
+
+
+def test_a_run_that_goes_on_draws_the_same_units_anew():
+    model, x, y, _ = silent_unit()
+    module = module_of(model, redraw_below=0.001)
+    fit(module, x, y)
+    content = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(content)
+    other = module_of(network(), redraw_below=0.001)
+    other.on_load_checkpoint(content)
+    (silent,) = other.rule.silent
+    assert silent.nonzero().flatten().tolist() == [3]
+
+
+def test_the_weights_kept_are_those_that_were_validated(tmp_path):
+    model, x, y, weights = silent_unit()
+    module = module_of(model, redraw_below=0.001)
+    loader = DataLoader(ArrayDataset(x, y), batch_size=32, collate_fn=collate)
+    keeper = RunCheckpoint(tmp_path, "val/acc", "max")
+    trainer = L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        callbacks=[keeper],
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
+    trainer.fit(module, loader, loader)
+    kept = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]
+    for index, w in enumerate(weights):
+        np.testing.assert_allclose(kept[f"model.layers.{index}.weight"].numpy(), w)
 
 
 # --- the loss -------------------------------------------------------------------------------------
