@@ -86,13 +86,9 @@ class Sweep:
         `trials` gives the search's number of a job, by its key.
         """
         todo = self._todo(jobs, trials or {})
-        log.info(
-            "sweep %s: %s, %d to do, in %s",
-            self.name,
-            _count(jobs),
-            len(todo),
-            self.folder.path,
-        )
+        if trials is None:  # a search says once where it stands, not for each trial
+            what = f"{_count(jobs)}, {len(todo)} to do"
+            log.info("sweep %s: %s, in %s", self.name, what, self.folder.path)
         before = signal.signal(signal.SIGTERM, _as_interrupt)
         try:
             again = self._round(todo) if todo else []

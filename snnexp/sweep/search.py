@@ -113,6 +113,9 @@ class Search:
     def run(self) -> int:
         """Finish the trials that were cut, then ask for new ones; return the exit status."""
         interrupted = False
+        done = len(self.study.get_trials(states=[s for s in TrialState if s.is_finished()]))
+        where = f"{done} of {self.options.trials} trials done, in {self.sweep.folder.path}"
+        log.info("search %s: %s", self.sweep.name, where)
         while not interrupted and (batch := self._batch()):
             jobs = [job for trial in batch for job in self._jobs(trial)]
             single = {
