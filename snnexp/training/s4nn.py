@@ -199,8 +199,9 @@ class S4NN(Rule):
         """Draw units that were silent over the last epoch anew."""
         model = module.model
         assert isinstance(model, network.S4NN)
-        for layer, silent in zip(model.stack[:-1], self.silent, strict=False):
-            layer.redraw(silent)
+        if self.silent:  # none before the first epoch
+            for layer, silent in zip(model.stack[:-1], self.silent, strict=True):
+                layer.redraw(silent)
 
     def end_epoch(self, module: SNNModule) -> None:
         """Note silent hidden units, log mean spike times, and move the schedule on."""
