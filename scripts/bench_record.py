@@ -12,7 +12,7 @@
 | `gbps`                    | bytes that must be moved / time, in 10^9 bytes a second         |
 | `python`, `torch`, `peer` | versions; `peer` is the package that `provider` comes from      |
 | `date`, `commit`, `dirty` | day of the run, commit, whether files differ from it            |
-| `command`                 | what was typed                                                  |
+| `command`                 | what was typed, absolute paths left open: `...`                 |
 
 What is not known or does not apply is empty. Only torch is needed here, so that a benchmark runs
 where nothing else is installed.
@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import csv
 import platform
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -32,6 +31,8 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+
+from snnexp.report.places import command_line
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCH_CSV = ROOT / "outputs" / "bench.csv"
@@ -85,7 +86,7 @@ def origin(module: str, commit: str | None = None) -> Origin:
         date=date.today().isoformat(),
         commit=found or commit,
         dirty=None if changes is None else changes != "",
-        command=shlex.join(["python", "-m", module, *sys.argv[1:]]),
+        command=command_line(["python", "-m", module, *sys.argv[1:]]),
     )
 
 

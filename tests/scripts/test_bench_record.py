@@ -38,3 +38,8 @@ def test_a_commit_is_taken_on_trust_only_without_git(monkeypatch, tmp_path):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert origin("scripts.x", commit="abc").commit == "abc"
     assert origin("scripts.x").dirty is None
+
+
+def test_a_command_holds_no_path_of_the_machine(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["x.py", "--seconds", "2", "--record", "/home/me/rows.csv"])
+    assert origin("scripts.x").command == "python -m scripts.x --seconds 2 --record ..."
