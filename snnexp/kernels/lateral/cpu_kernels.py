@@ -14,21 +14,18 @@ How it works, and why:
   in a scratch for a few places at a time.
 - Rounding as in `reference`, but for the order of the sum over j.
 
-The arithmetic is that of `snnexp.kernels.lif.cpu_kernels`.
+The arithmetic is that of `snnexp.kernels.arithmetic`.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from numba import carray, cfunc, njit
 
-from snnexp.kernels.lif import cpu_kernels as shared
-from snnexp.kernels.lif.cpu_kernels import OPTIONS, load, slope, store
+from snnexp.kernels.arithmetic import OPTIONS, fingerprint, load, slope, store
 from snnexp.kernels.native import SIGNATURE, Record, pointer
 
 GIVEN = ("x", "v0", "decay", "gain", "v_th", "reset", "reset_t")
@@ -122,23 +119,14 @@ def find(
         at[1, p] = n // inner * steps * inner + n % inner
 
 
-def _fingerprint() -> int:
-    """Return a number that changes with the shared arithmetic.
-
-    Numba's cache on disk notices changes of the file of a kernel only. A kernel that holds this
-    number is compiled again when the file of the functions it calls has changed.
-    """
-    return crc32(Path(shared.__file__).read_bytes())
-
-
 @lru_cache
 def forward_kernel(stored: type, state: type) -> Any:
     """Return the scan for one type of x. Reads x, v0, the parameters, D^T; fills s, v, count."""
-    fingerprint = _fingerprint()
+    compiled_from = fingerprint()
 
     @cfunc(SIGNATURE, **OPTIONS)
     def forward(task: int, arguments: int) -> None:
-        if fingerprint < 0:
+        if compiled_from < 0:
             return
         a = carray(pointer(arguments), 1, FORWARD_ARGUMENTS)[0]
         steps, channels, inner, below, stride = a.steps, a.channels, a.inner, a.below, a.stride
@@ -204,11 +192,11 @@ def backward_kernel(stored: type, state: type, detach: bool, code: int) -> Any:
     Reads grad_s, grad_v and what the scan reads; fills grad_x, grad_v0, sums, and sums_reset with
     the transpose of D'.
     """
-    fingerprint = _fingerprint()
+    compiled_from = fingerprint()
 
     @cfunc(SIGNATURE, **OPTIONS)
     def backward(task: int, arguments: int) -> None:
-        if fingerprint < 0:
+        if compiled_from < 0:
             return
         a = carray(pointer(arguments), 1, BACKWARD_ARGUMENTS)[0]
         steps, channels, inner, below, stride = a.steps, a.channels, a.inner, a.below, a.stride

@@ -12,15 +12,11 @@ from torch import Tensor
 from snnexp.kernels import native
 from snnexp.kernels.allocator import empty_like
 from snnexp.kernels.layout import Layout
-from snnexp.kernels.lif.cpu_kernels import (
-    BACKWARD,
-    CONSTANTS,
-    FORWARD,
-    WIDTH,
-    backward_kernel,
-    forward_kernel,
-)
+from snnexp.kernels.lif.cpu_backward import BACKWARD, CONSTANTS, backward_kernel
+from snnexp.kernels.lif.cpu_forward import FORWARD, forward_kernel
+from snnexp.kernels.lif.cpu_tiles import WIDTH
 from snnexp.kernels.slopes import CODES, slope_constants
+from snnexp.kernels.vectors import LANES, whole_lanes
 
 # Numba knows no bfloat16 and computes no float16: the kernels get the bits.
 STORED = {
@@ -33,25 +29,25 @@ STATE = {torch.float32: np.float32, torch.float64: np.float64}
 
 #: the scratch of all steps of a tile stays in a core's cache
 SCRATCH_BYTES = 2**18
-#: rows shorter than this are packed side by side, longer ones are vectorised as they are
-SHORT_ROW = 24
+#: rows shorter than this are packed side by side, as are those that are no whole vectors long
+SHORT_ROW = 64
 #: outputs of this size and more are stored past the caches, which could not hold them
 STREAM_BYTES = 2**23
 #: neurons worth waking a thread for, and the most partial sums of a parameter's gradient
 TASK_NEURONS, MAX_TASKS = 8192, 256
 
 
-def _sizes(
-    layout: Layout, stored: torch.dtype, state: torch.dtype, by_channel: bool
-) -> dict[str, int]:
+def _sizes(layout: Layout, state: torch.dtype, by_channel: bool) -> dict[str, int]:
     """Cut the neurons into tiles and tasks, by sizes only: sums come out the same everywhere."""
-    width = min(WIDTH, max(64, SCRATCH_BYTES // (state.itemsize * max(1, layout.steps))))
-    if layout.inner < SHORT_ROW and layout.outer > 1:
-        rows = min(width // layout.inner, layout.outer)
-        width, tiles = rows * layout.inner, -(-layout.outer // rows)
+    width = max(LANES, min(WIDTH, SCRATCH_BYTES // (state.itemsize * max(1, layout.steps))))
+    width -= width % LANES
+    short = layout.inner < SHORT_ROW or (layout.inner % LANES and layout.inner <= width)
+    if short and layout.outer > 1:
+        rows = min(max(1, width // layout.inner), layout.outer)
+        width, tiles = whole_lanes(rows * layout.inner), -(-layout.outer // rows)
     else:
         rows, pieces = 0, -(-layout.inner // width)
-        width, tiles = -(-layout.inner // pieces), layout.outer * pieces
+        width, tiles = whole_lanes(-(-layout.inner // pieces)), layout.outer * pieces
     return {
         "outer": layout.outer,
         "steps": layout.steps,
@@ -62,8 +58,13 @@ def _sizes(
         "width": width,
         "tiles": tiles,
         "tasks": max(1, min(tiles, MAX_TASKS, layout.neurons // TASK_NEURONS)),
-        "stream": layout.neurons * layout.steps * stored.itemsize >= STREAM_BYTES,
     }
+
+
+def _past_cache(layout: Layout, stored: torch.dtype) -> bool:
+    """Say whether outputs are stored past the caches: large ones, whose rows begin in a line."""
+    large = layout.neurons * layout.steps * stored.itemsize >= STREAM_BYTES
+    return large and layout.inner >= SHORT_ROW and layout.inner % LANES == 0
 
 
 # A net calls its layers with the same few shapes in every step.
@@ -76,8 +77,9 @@ def _forward(
     reset: str,
     by_channel: bool,
 ) -> native.Launch:
-    kernel = forward_kernel(STORED[stored], STATE[state], reset, by_channel)
-    sizes = _sizes(layout, stored, state, by_channel)
+    past_cache = _past_cache(layout, stored)
+    kernel = forward_kernel(STORED[stored], STATE[state], reset, by_channel, past_cache)
+    sizes = _sizes(layout, state, by_channel)
     return native.Launch(kernel, FORWARD, {**sizes, "v_reset": v_reset})
 
 
@@ -95,8 +97,11 @@ def _backward(
     learned: bool,
 ) -> native.Launch:
     code = CODES[surrogate]
-    kernel = backward_kernel(STORED[stored], STATE[state], reset, detach, code, by_channel, learned)
-    sizes = _sizes(layout, stored, state, by_channel)
+    past_cache = _past_cache(layout, stored)
+    kernel = backward_kernel(
+        STORED[stored], STATE[state], reset, detach, code, by_channel, learned, past_cache
+    )
+    sizes = _sizes(layout, state, by_channel)
     constants = zip(CONSTANTS, slope_constants(surrogate, surrogate_params), strict=True)
     return native.Launch(kernel, BACKWARD, {**sizes, "v_reset": v_reset, **dict(constants)})
 

@@ -1,0 +1,259 @@
+"""The adjoint of the LIF scan for CPUs, compiled by Numba; derived in kernels/README.md.
+
+As `snnexp.kernels.lif.cpu_forward`, whose scan it runs again from x: h stays in a scratch tile
+that the cache holds. Where parameters are learned the tile holds v[t-1] - v_reset, from which h[t]
+follows.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import carray, cfunc, njit
+
+from snnexp.kernels.arithmetic import INLINE, OPTIONS, fingerprint, slope
+from snnexp.kernels.lif import cpu_tiles
+from snnexp.kernels.lif.cpu_tiles import (
+    BLOCK,
+    DECAY,
+    GAIN,
+    GIVEN,
+    OF_DECAY,
+    OF_GAIN,
+    OF_V_TH,
+    OTHER,
+    SIZES,
+    STATE,
+    V_TH,
+    WIDTH,
+    address,
+    aligned,
+    collect,
+    load_params,
+    membrane_after,
+    pack,
+    spread,
+    start,
+    tile_at,
+    unpack,
+)
+from snnexp.kernels.native import SIGNATURE, Record, fence, pointer, prefetch
+from snnexp.kernels.vectors import (
+    LANES,
+    lanes_of,
+    load_lanes,
+    store_lanes,
+    store_lanes_past_cache,
+    where,
+)
+
+CONSTANTS = ("c0", "c1", "c2", "c3", "c4")
+#: What the kernel is given, see `cpu_forward`. grad_v and grad_v0 are of the type of the state,
+#: sums [tasks, 3, params] are float64, c0 to c4 are the surrogate's constants.
+BACKWARD = Record(
+    ("grad_s", "grad_v", *GIVEN, "grad_x", "grad_v0", "sums"), SIZES, ("v_reset", *CONSTANTS)
+)
+ARGUMENTS = BACKWARD.dtype
+
+
+def _scan_again(state: type, reset: str, by_channel: bool, learned: bool) -> Any:
+    """Return a compiled function for some steps of the scan."""
+    membrane = membrane_after(reset)
+
+    @njit(**INLINE)
+    def again(
+        x: Any,
+        at: int,
+        stride: int,
+        many: int,
+        width: int,
+        ahead: int,
+        kept: Any,
+        work: Any,
+        given: Any,
+    ) -> None:
+        """Run `many` steps from x[at] on, `stride` apart; ask for as many from `ahead` on."""
+        d, g, th, v_reset = given
+        one, zero = lanes_of(state(1)), lanes_of(state(0))
+        for k in range(0, width, LANES):
+            v = load_lanes(work[STATE], k)
+            if by_channel:
+                d, g, th = load_params(work, k)
+            for j in range(many):
+                p = j * stride + k
+                prefetch(ahead + p * x.itemsize)
+                u = v - v_reset
+                h = v_reset + d * u + g * load_lanes(x, at + p)
+                store_lanes(kept, j * WIDTH + k, u if learned else h)
+                v = membrane(h, where(h >= th, one, zero), th, v_reset, one)
+            store_lanes(work[STATE], k, v)
+
+    return again
+
+
+def _adjoint(
+    state: type,
+    reset: str,
+    detach: bool,
+    code: int,
+    by_channel: bool,
+    learned: bool,
+    past_cache: bool,
+) -> Any:
+    """Return a compiled function for some steps of the adjoint, the last one first."""
+    hard, soft = reset == "hard", reset == "soft"
+
+    @njit(**INLINE)
+    def back(
+        x: Any,
+        grad_s: Any,
+        grad_x: Any,
+        at: int,
+        stride: int,
+        many: int,
+        width: int,
+        ahead: int,
+        kept: Any,
+        work: Any,
+        given: Any,
+        constants: Any,
+    ) -> None:
+        """Go back over `many` steps that begin at x[at]; ask for as many from `ahead` on."""
+        d, g, th, v_reset = given
+        one, zero = lanes_of(state(1)), lanes_of(state(0))
+        for k in range(0, width, LANES):
+            gv = load_lanes(work[OTHER], k)
+            if by_channel:
+                d, g, th = load_params(work, k)
+            if learned:
+                of_d, of_g = load_lanes(work[OF_DECAY], k), load_lanes(work[OF_GAIN], k)
+                of_th = load_lanes(work[OF_V_TH], k)
+            for j in range(many - 1, -1, -1):
+                p = j * stride + k
+                prefetch(ahead + p * x.itemsize)
+                h = load_lanes(kept, j * WIDTH + k)
+                if learned:
+                    u, current = h, load_lanes(x, at + p)
+                    h = v_reset + d * u + g * current
+                spike = where(h >= th, one, zero)
+                g_spike, gh = load_lanes(grad_s, at + p), gv
+                if hard:
+                    gh = gv * (one - spike)
+                    if not detach:
+                        g_spike = g_spike + gv * (v_reset - h)
+                elif soft and not detach:
+                    g_spike = g_spike - gv * th
+                fired = g_spike * slope(code, h - th, one, constants)
+                gh = gh + fired
+                if past_cache:
+                    store_lanes_past_cache(grad_x, at + p, g * gh)
+                else:
+                    store_lanes(grad_x, at + p, g * gh)
+                if learned:
+                    of_d = of_d + gh * u
+                    of_g = of_g + gh * current
+                    of_th = of_th - (fired + gv * spike if soft else fired)
+                gv = d * gh
+            store_lanes(work[OTHER], k, gv)
+            if learned:
+                store_lanes(work[OF_DECAY], k, of_d)
+                store_lanes(work[OF_GAIN], k, of_g)
+                store_lanes(work[OF_V_TH], k, of_th)
+
+    return back
+
+
+@lru_cache
+def backward_kernel(
+    stored: type,
+    state: type,
+    reset: str,
+    detach: bool,
+    code: int,
+    by_channel: bool,
+    learned: bool,
+    past_cache: bool,
+) -> Any:
+    """Return the adjoint for one type of x, one kind of reset, one surrogate.
+
+    Reads grad_s, grad_v and what the scan reads; fills grad_x, grad_v0 and, if parameters are
+    learned, sums.
+    """
+    compiled_from = fingerprint(cpu_tiles.__file__)
+    again = _scan_again(state, reset, by_channel, learned)
+    back = _adjoint(state, reset, detach, code, by_channel, learned, past_cache)
+
+    @cfunc(SIGNATURE, **OPTIONS)
+    def backward(task: int, arguments: int) -> None:
+        if compiled_from < 0:
+            return
+        a = carray(pointer(arguments), 1, ARGUMENTS)[0]
+        outer, steps, inner, below = a.outer, a.steps, a.inner, a.below
+        rows, width = a.rows, a.width
+        neurons = outer * inner
+        x = carray(pointer(a.x), neurons * steps, stored)
+        grad_s = carray(pointer(a.grad_s), neurons * steps, stored)
+        grad_x = carray(pointer(a.grad_x), neurons * steps, stored)
+        v0 = carray(pointer(a.v0), neurons if a.v0 else 0, state)
+        grad_v = carray(pointer(a.grad_v), neurons if a.grad_v else 0, state)
+        grad_v0 = carray(pointer(a.grad_v0), neurons if a.grad_v0 else 0, state)
+        decay = carray(pointer(a.decay), a.params, state)
+        gain = carray(pointer(a.gain), a.params, state)
+        v_th = carray(pointer(a.v_th), a.params, state)
+        sums = carray(pointer(a.sums), (a.tasks if learned else 0, 3, a.params), np.float64)
+        v_reset = state(a.v_reset)
+        given = lanes_of(decay[0]), lanes_of(gain[0]), lanes_of(v_th[0]), lanes_of(v_reset)
+        c0, c1, c2 = lanes_of(state(a.c0)), lanes_of(state(a.c1)), lanes_of(state(a.c2))
+        constants = c0, c1, c2, lanes_of(state(a.c3)), lanes_of(state(a.c4))
+        x_tile = aligned(steps * width if rows or inner % LANES else 0, x)
+        gs_tile, gx_tile = aligned(x_tile.size, x), aligned(x_tile.size, x)
+        kept = aligned(steps * WIDTH, decay)
+        work = aligned(8 * WIDTH, decay).reshape((8, WIDTH))
+        for tile in range(a.tiles * task // a.tasks, a.tiles * (task + 1) // a.tasks):
+            row, full, i, m = tile_at(tile, outer, inner, rows, width)
+            n, first = row * inner + i, row * steps * inner + i
+            length, pitch = inner if rows else m, -(-m // LANES) * LANES
+            packed = rows > 0 or pitch > m
+            xs, gss, gxs, at, stride = x, grad_s, grad_x, first, inner
+            if packed:
+                pack(x, first, full, steps, inner, length, x_tile, pitch)
+                pack(grad_s, first, full, steps, inner, length, gs_tile, pitch)
+                xs, gss, gxs, at, stride = x_tile, gs_tile, gx_tile, 0, pitch
+            start(v0, n, v_reset, work[STATE, :m])
+            start(grad_v, n, state(0), work[OTHER, :m])
+            if by_channel:
+                spread(decay, n, below, work[DECAY, :m])
+                spread(gain, n, below, work[GAIN, :m])
+                spread(v_th, n, below, work[V_TH, :m])
+            if learned:
+                work[OF_DECAY:] = 0
+
+            last = (steps - 1) // BLOCK * BLOCK
+            for t in range(0, steps, BLOCK):
+                p, hs = at + t * stride, kept[t * WIDTH :]
+                coming = address(xs, p + BLOCK * stride)
+                if t == last:
+                    coming = address(gss, p)
+                again(xs, p, stride, min(BLOCK, steps - t), m, coming, hs, work, given)
+            for t in range(last, -1, -BLOCK):
+                p, hs = at + t * stride, kept[t * WIDTH :]
+                coming = address(gss, p - BLOCK * stride)
+                if t == 0:
+                    coming = address(xs, first + m)
+                many = min(BLOCK, steps - t)
+                back(xs, gss, gxs, p, stride, many, m, coming, hs, work, given, constants)
+
+            if packed:
+                unpack(gx_tile, pitch, first, full, steps, inner, length, grad_x)
+            if grad_v0.size:
+                grad_v0[n : n + m] = work[OTHER, :m]
+            if learned:
+                collect(work[OF_DECAY, :m], n, below, sums[task, 0])
+                collect(work[OF_GAIN, :m], n, below, sums[task, 1])
+                collect(work[OF_V_TH, :m], n, below, sums[task, 2])
+        if past_cache:
+            fence()
+
+    return backward
