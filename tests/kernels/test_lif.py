@@ -2,11 +2,14 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
 from snnexp.kernels.backend import BackendError
 from snnexp.kernels.lif import cpu, lif
+from snnexp.kernels.lif.cpu_backward import backward_kernel
+from snnexp.kernels.lif.cpu_forward import forward_kernel
 from snnexp.kernels.lif.op import lif_op
 from snnexp.surrogates import ATan, Sigmoid
 from tests.kernels.lif_cases import BF16, F32, Case, check
@@ -134,6 +137,17 @@ def all_past_the_caches(monkeypatch):
 @pytest.mark.parametrize("dtype", [F32, BF16])
 def test_large_outputs_go_past_the_caches_whole(shape, dtype, all_past_the_caches):
     check(Case(shape=shape, dtype=dtype, channel_dim=1), "cpu")
+
+
+def test_a_compiled_kernel_is_found_again():
+    given = (np.float32, np.float32, "hard", False, False)
+    forward_kernel(*given)
+    forward_kernel.cache_clear()
+    assert forward_kernel(*given).cache_hits == 1
+    given = (np.float32, np.float32, "hard", True, 0, False, False, False)
+    backward_kernel(*given)
+    backward_kernel.cache_clear()
+    assert backward_kernel(*given).cache_hits == 1
 
 
 def arguments(x, **changes):

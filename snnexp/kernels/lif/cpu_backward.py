@@ -58,111 +58,102 @@ BACKWARD = Record(
 ARGUMENTS = BACKWARD.dtype
 
 
-def _scan_again(state: type, reset: str, by_channel: bool, learned: bool) -> Any:
-    """Return a compiled function for some steps of the scan."""
-    membrane = membrane_after(reset)
-
-    @njit(**INLINE)
-    def again(
-        x: Any,
-        at: int,
-        stride: int,
-        many: int,
-        width: int,
-        ahead: int,
-        kept: Any,
-        work: Any,
-        given: Any,
-    ) -> None:
-        """Run `many` steps from x[at] on, `stride` apart; ask for as many from `ahead` on."""
-        d, g, th, v_reset = given
-        one, zero = lanes_of(state(1)), lanes_of(state(0))
-        for k in range(0, width, LANES):
-            v = load_lanes(work[STATE], k)
-            if by_channel:
-                d, g, th = load_params(work, k)
-            for j in range(many):
-                p = j * stride + k
-                prefetch(ahead + p * x.itemsize)
-                u = v - v_reset
-                h = v_reset + d * u + g * load_lanes(x, at + p)
-                store_lanes(kept, j * WIDTH + k, u if learned else h)
-                v = membrane(h, where(h >= th, one, zero), th, v_reset, one)
-            store_lanes(work[STATE], k, v)
-
-    return again
+@njit(**INLINE)
+def again(
+    x: Any,
+    at: int,
+    stride: int,
+    many: int,
+    width: int,
+    ahead: int,
+    kept: Any,
+    work: Any,
+    given: Any,
+    hard: bool,
+    soft: bool,
+    by_channel: bool,
+    learned: bool,
+) -> None:
+    """Run `many` steps of the scan from x[at] on, `stride` apart; ask for as many from `ahead`."""
+    d, g, th, v_reset, one, zero = given
+    for k in range(0, width, LANES):
+        v = load_lanes(work[STATE], k)
+        if by_channel:
+            d, g, th = load_params(work, k)
+        for j in range(many):
+            p = j * stride + k
+            prefetch(ahead + p * x.itemsize)
+            u = v - v_reset
+            h = v_reset + d * u + g * load_lanes(x, at + p)
+            store_lanes(kept, j * WIDTH + k, u if learned else h)
+            v = membrane_after(hard, soft, h, where(h >= th, one, zero), th, v_reset, one)
+        store_lanes(work[STATE], k, v)
 
 
-def _adjoint(
-    state: type,
-    reset: str,
+@njit(**INLINE)
+def back(
+    x: Any,
+    grad_s: Any,
+    grad_x: Any,
+    at: int,
+    stride: int,
+    many: int,
+    width: int,
+    ahead: int,
+    kept: Any,
+    work: Any,
+    given: Any,
+    constants: Any,
+    hard: bool,
+    soft: bool,
     detach: bool,
     code: int,
     by_channel: bool,
     learned: bool,
     past_cache: bool,
-) -> Any:
-    """Return a compiled function for some steps of the adjoint, the last one first."""
-    hard, soft = reset == "hard", reset == "soft"
-
-    @njit(**INLINE)
-    def back(
-        x: Any,
-        grad_s: Any,
-        grad_x: Any,
-        at: int,
-        stride: int,
-        many: int,
-        width: int,
-        ahead: int,
-        kept: Any,
-        work: Any,
-        given: Any,
-        constants: Any,
-    ) -> None:
-        """Go back over `many` steps that begin at x[at]; ask for as many from `ahead` on."""
-        d, g, th, v_reset = given
-        one, zero = lanes_of(state(1)), lanes_of(state(0))
-        for k in range(0, width, LANES):
-            gv = load_lanes(work[OTHER], k)
-            if by_channel:
-                d, g, th = load_params(work, k)
+) -> None:
+    """Go back over `many` steps that begin at x[at]; ask for as many from `ahead` on."""
+    d, g, th, v_reset, one, zero = given
+    of_d, of_g, of_th = zero, zero, zero
+    for k in range(0, width, LANES):
+        gv = load_lanes(work[OTHER], k)
+        if by_channel:
+            d, g, th = load_params(work, k)
+        if learned:
+            of_d, of_g = load_lanes(work[OF_DECAY], k), load_lanes(work[OF_GAIN], k)
+            of_th = load_lanes(work[OF_V_TH], k)
+        for j in range(many - 1, -1, -1):
+            p = j * stride + k
+            prefetch(ahead + p * x.itemsize)
+            h = load_lanes(kept, j * WIDTH + k)
+            u, current = h, zero
             if learned:
-                of_d, of_g = load_lanes(work[OF_DECAY], k), load_lanes(work[OF_GAIN], k)
-                of_th = load_lanes(work[OF_V_TH], k)
-            for j in range(many - 1, -1, -1):
-                p = j * stride + k
-                prefetch(ahead + p * x.itemsize)
-                h = load_lanes(kept, j * WIDTH + k)
-                if learned:
-                    u, current = h, load_lanes(x, at + p)
-                    h = v_reset + d * u + g * current
-                spike = where(h >= th, one, zero)
-                g_spike, gh = load_lanes(grad_s, at + p), gv
-                if hard:
-                    gh = gv * (one - spike)
-                    if not detach:
-                        g_spike = g_spike + gv * (v_reset - h)
-                elif soft and not detach:
-                    g_spike = g_spike - gv * th
-                fired = g_spike * slope(code, h - th, one, constants)
-                gh = gh + fired
-                if past_cache:
-                    store_lanes_past_cache(grad_x, at + p, g * gh)
-                else:
-                    store_lanes(grad_x, at + p, g * gh)
-                if learned:
-                    of_d = of_d + gh * u
-                    of_g = of_g + gh * current
-                    of_th = of_th - (fired + gv * spike if soft else fired)
-                gv = d * gh
-            store_lanes(work[OTHER], k, gv)
+                current = load_lanes(x, at + p)
+                h = v_reset + d * u + g * current
+            spike = where(h >= th, one, zero)
+            g_spike, gh = load_lanes(grad_s, at + p), gv
+            if hard:
+                gh = gv * (one - spike)
+                if not detach:
+                    g_spike = g_spike + gv * (v_reset - h)
+            elif soft and not detach:
+                g_spike = g_spike - gv * th
+            fired = g_spike * slope(code, h - th, one, constants)
+            gh = gh + fired
+            if past_cache:
+                store_lanes_past_cache(grad_x, at + p, g * gh)
+            else:
+                store_lanes(grad_x, at + p, g * gh)
             if learned:
-                store_lanes(work[OF_DECAY], k, of_d)
-                store_lanes(work[OF_GAIN], k, of_g)
-                store_lanes(work[OF_V_TH], k, of_th)
-
-    return back
+                of_d = of_d + gh * u
+                of_g = of_g + gh * current
+                of_th = of_th - (fired + gv * spike if soft else fired)
+            gv = d * gh
+        store_lanes(work[OTHER], k, gv)
+        if learned:
+            store_lanes(work[OF_DECAY], k, of_d)
+            store_lanes(work[OF_GAIN], k, of_g)
+            store_lanes(work[OF_V_TH], k, of_th)
 
 
 @lru_cache
@@ -182,8 +173,7 @@ def backward_kernel(
     learned, sums.
     """
     compiled_from = fingerprint(cpu_tiles.__file__)
-    again = _scan_again(state, reset, by_channel, learned)
-    back = _adjoint(state, reset, detach, code, by_channel, learned, past_cache)
+    hard, soft = reset == "hard", reset == "soft"
 
     @cfunc(SIGNATURE, **OPTIONS)
     def backward(task: int, arguments: int) -> None:
@@ -204,7 +194,8 @@ def backward_kernel(
         v_th = carray(pointer(a.v_th), a.params, state)
         sums = carray(pointer(a.sums), (a.tasks if learned else 0, 3, a.params), np.float64)
         v_reset = state(a.v_reset)
-        given = lanes_of(decay[0]), lanes_of(gain[0]), lanes_of(v_th[0]), lanes_of(v_reset)
+        params = lanes_of(decay[0]), lanes_of(gain[0]), lanes_of(v_th[0])
+        given = (*params, lanes_of(v_reset), lanes_of(state(1)), lanes_of(state(0)))
         c0, c1, c2 = lanes_of(state(a.c0)), lanes_of(state(a.c1)), lanes_of(state(a.c2))
         constants = c0, c1, c2, lanes_of(state(a.c3)), lanes_of(state(a.c4))
         x_tile = aligned(steps * width if rows or inner % LANES else 0, x)
@@ -236,14 +227,49 @@ def backward_kernel(
                 coming = address(xs, p + BLOCK * stride)
                 if t == last:
                     coming = address(gss, p)
-                again(xs, p, stride, min(BLOCK, steps - t), m, coming, hs, work, given)
+                many = min(BLOCK, steps - t)
+                again(
+                    xs,
+                    p,
+                    stride,
+                    many,
+                    m,
+                    coming,
+                    hs,
+                    work,
+                    given,
+                    hard,
+                    soft,
+                    by_channel,
+                    learned,
+                )
             for t in range(last, -1, -BLOCK):
                 p, hs = at + t * stride, kept[t * WIDTH :]
                 coming = address(gss, p - BLOCK * stride)
                 if t == 0:
                     coming = address(xs, first + m)
                 many = min(BLOCK, steps - t)
-                back(xs, gss, gxs, p, stride, many, m, coming, hs, work, given, constants)
+                back(
+                    xs,
+                    gss,
+                    gxs,
+                    p,
+                    stride,
+                    many,
+                    m,
+                    coming,
+                    hs,
+                    work,
+                    given,
+                    constants,
+                    hard,
+                    soft,
+                    detach,
+                    code,
+                    by_channel,
+                    learned,
+                    past_cache,
+                )
 
             if packed:
                 unpack(gx_tile, pitch, first, full, steps, inner, length, grad_x)

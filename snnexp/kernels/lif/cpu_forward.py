@@ -67,44 +67,41 @@ FORWARD = Record((*GIVEN, "s", "v", "count"), SIZES, ("v_reset",))
 ARGUMENTS = FORWARD.dtype
 
 
-def _steps(state: type, reset: str, by_channel: bool, past_cache: bool) -> Any:
-    """Return a compiled function for some steps of a tile."""
-    membrane = membrane_after(reset)
-
-    @njit(**INLINE)
-    def steps(
-        x: Any,
-        s: Any,
-        at: int,
-        stride: int,
-        many: int,
-        width: int,
-        ahead: int,
-        work: Any,
-        given: Any,
-    ) -> None:
-        """Run `many` steps from x[at] on, `stride` apart; ask for as many from `ahead` on."""
-        d, g, th, v_reset = given
-        one, zero = lanes_of(state(1)), lanes_of(state(0))
-        for k in range(0, width, LANES):
-            v, count = load_lanes(work[STATE], k), load_lanes(work[OTHER], k)
-            if by_channel:
-                d, g, th = load_params(work, k)
-            for j in range(many):
-                p = j * stride + k
-                prefetch(ahead + p * x.itemsize)
-                h = v_reset + d * (v - v_reset) + g * load_lanes(x, at + p)
-                spike = where(h >= th, one, zero)
-                if past_cache:
-                    store_lanes_past_cache(s, at + p, spike)
-                else:
-                    store_lanes(s, at + p, spike)
-                count = count + spike
-                v = membrane(h, spike, th, v_reset, one)
-            store_lanes(work[STATE], k, v)
-            store_lanes(work[OTHER], k, count)
-
-    return steps
+@njit(**INLINE)
+def run(
+    x: Any,
+    s: Any,
+    at: int,
+    stride: int,
+    many: int,
+    width: int,
+    ahead: int,
+    work: Any,
+    given: Any,
+    hard: bool,
+    soft: bool,
+    by_channel: bool,
+    past_cache: bool,
+) -> None:
+    """Run `many` steps of a tile from x[at] on, `stride` apart; ask for as many from `ahead` on."""
+    d, g, th, v_reset, one, zero = given
+    for k in range(0, width, LANES):
+        v, count = load_lanes(work[STATE], k), load_lanes(work[OTHER], k)
+        if by_channel:
+            d, g, th = load_params(work, k)
+        for j in range(many):
+            p = j * stride + k
+            prefetch(ahead + p * x.itemsize)
+            h = v_reset + d * (v - v_reset) + g * load_lanes(x, at + p)
+            spike = where(h >= th, one, zero)
+            if past_cache:
+                store_lanes_past_cache(s, at + p, spike)
+            else:
+                store_lanes(s, at + p, spike)
+            count = count + spike
+            v = membrane_after(hard, soft, h, spike, th, v_reset, one)
+        store_lanes(work[STATE], k, v)
+        store_lanes(work[OTHER], k, count)
 
 
 @lru_cache
@@ -116,7 +113,7 @@ def forward_kernel(
     Reads x, v0, decay, gain, v_th; fills s, v, count.
     """
     compiled_from = fingerprint(cpu_tiles.__file__)
-    run = _steps(state, reset, by_channel, past_cache)
+    hard, soft = reset == "hard", reset == "soft"
 
     @cfunc(SIGNATURE, **OPTIONS)
     def forward(task: int, arguments: int) -> None:
@@ -135,7 +132,8 @@ def forward_kernel(
         gain = carray(pointer(a.gain), a.params, state)
         v_th = carray(pointer(a.v_th), a.params, state)
         v_reset = state(a.v_reset)
-        given = lanes_of(decay[0]), lanes_of(gain[0]), lanes_of(v_th[0]), lanes_of(v_reset)
+        params = lanes_of(decay[0]), lanes_of(gain[0]), lanes_of(v_th[0])
+        given = (*params, lanes_of(v_reset), lanes_of(state(1)), lanes_of(state(0)))
         x_tile = aligned(steps * width if rows or inner % LANES else 0, x)
         s_tile = aligned(x_tile.size, x)
         work = aligned(5 * WIDTH, v).reshape((5, WIDTH))
@@ -157,7 +155,21 @@ def forward_kernel(
             for t in range(0, steps, BLOCK):
                 p, left = at + t * stride, steps - t
                 coming = address(source, p + BLOCK * stride if left > BLOCK else first + m)
-                run(source, target, p, stride, min(BLOCK, left), m, coming, work, given)
+                run(
+                    source,
+                    target,
+                    p,
+                    stride,
+                    min(BLOCK, left),
+                    m,
+                    coming,
+                    work,
+                    given,
+                    hard,
+                    soft,
+                    by_channel,
+                    past_cache,
+                )
             v[n : n + m] = work[STATE, :m]
             count[n : n + m] = work[OTHER, :m]
             if packed:

@@ -3,6 +3,10 @@
 A tile is a piece of a row I of x_OTI, or some whole rows, all T steps. A piece of whole vectors is
 read and written where it lies. Rows that are short, or no whole vectors long, are packed side by
 side into a tile [T, pitch] of their own first, whose last vector has room to spare.
+
+What tells variants of a kernel apart is handed to functions as arguments, which are constants once
+the function is part of the kernel: a kernel that held functions made for it would not be found in
+Numba's cache by the next process.
 """
 
 from __future__ import annotations
@@ -156,16 +160,13 @@ def load_params(work: Any, k: int) -> Any:
     return load_lanes(work[DECAY], k), load_lanes(work[GAIN], k), load_lanes(work[V_TH], k)
 
 
-def membrane_after(reset: str) -> Any:
-    """Return the compiled reset: the membrane after the step, from h and the spike."""
-    hard, soft = reset == "hard", reset == "soft"
-
-    @njit(**INLINE)
-    def after(h: Any, spike: Any, th: Any, v_reset: Any, one: Any) -> Any:
-        if hard:
-            return h * (one - spike) + v_reset * spike
-        if soft:
-            return h - th * spike
-        return h
-
-    return after
+@njit(**INLINE)
+def membrane_after(
+    hard: bool, soft: bool, h: Any, spike: Any, th: Any, v_reset: Any, one: Any
+) -> Any:
+    """Return the membrane after a step, from h and the spike."""
+    if hard:
+        return h * (one - spike) + v_reset * spike
+    if soft:
+        return h - th * spike
+    return h
