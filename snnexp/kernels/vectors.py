@@ -7,8 +7,8 @@ sixteen lanes into registers of the size that there is.
 
 Kernels use `load_lanes`, `store_lanes`, `lanes_of`, the operators + - * / < >=, the sign and abs.
 Every operation rounds once, as a number's does; a comparison with NaN is false. Operands are of
-one type: a number becomes a vector by `lanes_of`. `where`, `maximum`, `floor`, `like`, `exp2_of`
-and `exp_of` take vectors or numbers.
+one type: a number becomes a vector by `lanes_of`, a vector a number by `sum_of`. `where`,
+`maximum`, `fused`, `floor`, `like`, `exp2_of` and `exp_of` take vectors or numbers.
 """
 
 from __future__ import annotations
@@ -86,13 +86,14 @@ def _operators() -> None:
     define(abs, 1, None, lambda b, x: _llvm(b, "fabs", x))
 
 
-def _llvm(builder: Any, name: str, x: Any) -> Any:
-    """Call an LLVM intrinsic on a number or a vector."""
-    lanes = f"v{LANES}" if isinstance(x.type, ir.VectorType) else ""
-    element = x.type.element if lanes else x.type
+def _llvm(builder: Any, name: str, *args: Any) -> Any:
+    """Call an LLVM intrinsic on numbers or vectors of one type."""
+    of = args[0].type
+    lanes = f"v{LANES}" if isinstance(of, ir.VectorType) else ""
+    element = of.element if lanes else of
     called = f"llvm.{name}.{lanes}{'f32' if element == ir.FloatType() else 'f64'}"
-    kind = ir.FunctionType(x.type, [x.type])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, called), [x])
+    kind = ir.FunctionType(of, [of] * len(args))
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, called), args)
 
 
 _operators()
@@ -147,6 +148,35 @@ def maximum(typingctx: Any, x: Any, least: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<", *args), args[1], args[0])
 
     return x(x, least), codegen
+
+
+@intrinsic
+def fused(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
+    """Return x y + z, rounded once where the processor can: not for what has to be equal."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _llvm(builder, "fmuladd", *args)
+
+    return x(x, y, z), codegen
+
+
+@intrinsic
+def sum_of(typingctx: Any, x: Any) -> Any:
+    """Return the sum of a vector, halves added first."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = args[0]
+        while (many := vector.type.count) > 1:
+            halves = [
+                ir.Constant(ir.VectorType(ir.IntType(32), many // 2), list(range(i, i + many // 2)))
+                for i in (0, many // 2)
+            ]
+            none = ir.Constant(vector.type, ir.Undefined)
+            lower, upper = (builder.shuffle_vector(vector, none, half) for half in halves)
+            vector = builder.fadd(lower, upper)
+        return builder.extract_element(vector, ir.IntType(32)(0))
+
+    return x.element(x), codegen
 
 
 @intrinsic

@@ -9,11 +9,13 @@ from snnexp.kernels.arithmetic import exp
 from snnexp.kernels.vectors import (
     LANES,
     floor,
+    fused,
     lanes_of,
     load_lanes,
     maximum,
     store_lanes,
     store_lanes_past_cache,
+    sum_of,
     where,
 )
 
@@ -111,3 +113,16 @@ def test_a_number_fills_a_vector_and_no_more():
     spread(np.float32(2.5), out)
     assert (out[3 : 3 + LANES] == 2.5).all()
     assert out[:3].sum() == out[3 + LANES :].sum() == 0
+
+
+@njit
+def added(x, y, out):
+    a, b = load_lanes(x, 0), load_lanes(y, 0)
+    store_lanes(out, 0, fused(a, b, a))
+    return sum_of(a)
+
+
+def test_sums():
+    x, y, out = (np.arange(LANES) * s for s in (0.5, 3.0, 0.0))
+    assert added(x, y, out) == x.sum()
+    np.testing.assert_array_equal(out, x * y + x)

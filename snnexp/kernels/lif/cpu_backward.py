@@ -1,8 +1,9 @@
 """The adjoint of the LIF scan for CPUs, compiled by Numba; derived in kernels/README.md.
 
-As `snnexp.kernels.lif.cpu_forward`, whose scan it runs again from x: h stays in a scratch tile
-that the cache holds. Where parameters are learned the tile holds v[t-1] - v_reset, from which h[t]
-follows.
+As `snnexp.kernels.lif.cpu_forward`, whose scan it runs again from x, to the last bit: h stays in a
+scratch tile that the cache holds. Where parameters are learned the tile holds v[t-1] - v_reset,
+from which h[t] follows. Gradients are promised to some digits only, so that they may be multiplied
+and added in one rounding where the processor can.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from snnexp.kernels.lif.cpu_tiles import (
 from snnexp.kernels.native import SIGNATURE, Record, fence, pointer, prefetch
 from snnexp.kernels.vectors import (
     LANES,
+    fused,
     lanes_of,
     load_lanes,
     store_lanes,
@@ -135,19 +137,20 @@ def back(
             if hard:
                 gh = gv * (one - spike)
                 if not detach:
-                    g_spike = g_spike + gv * (v_reset - h)
+                    g_spike = fused(gv, v_reset - h, g_spike)
             elif soft and not detach:
-                g_spike = g_spike - gv * th
-            fired = g_spike * slope(code, h - th, one, constants)
-            gh = gh + fired
+                g_spike = fused(-gv, th, g_spike)
+            steep = slope(code, h - th, one, constants)
+            gh = fused(g_spike, steep, gh)
             if past_cache:
                 store_lanes_past_cache(grad_x, at + p, g * gh)
             else:
                 store_lanes(grad_x, at + p, g * gh)
             if learned:
-                of_d = of_d + gh * u
-                of_g = of_g + gh * current
-                of_th = of_th - (fired + gv * spike if soft else fired)
+                of_d, of_g = fused(gh, u, of_d), fused(gh, current, of_g)
+                of_th = fused(-g_spike, steep, of_th)
+                if soft:
+                    of_th = fused(-gv, spike, of_th)
             gv = d * gh
         store_lanes(work[OTHER], k, gv)
         if learned:

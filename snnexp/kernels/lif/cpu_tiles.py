@@ -18,7 +18,7 @@ from numba import njit
 
 from snnexp.kernels.arithmetic import INLINE, OPTIONS
 from snnexp.kernels.native import LINE
-from snnexp.kernels.vectors import load_lanes
+from snnexp.kernels.vectors import LANES, lanes_of, load_lanes, store_lanes, sum_of
 
 #: most neurons in a tile, whose rows of x, h and outputs a core's first cache holds for some steps
 WIDTH = 512
@@ -82,6 +82,14 @@ def unpack(
 def spread(values: Any, first: int, below: int, out: Any) -> None:
     """Write the value of its channel for each neuron from `first` on."""
     k, m, channels = 0, out.size, values.size
+    if below % LANES == 0 and first % LANES == 0 and m % LANES == 0:  # a vector is of one channel
+        c, left = (first // below) % channels, below - first % below
+        for i in range(0, m, LANES):
+            store_lanes(out, i, lanes_of(values[np.uintp(c)]))
+            left -= LANES
+            if left == 0:
+                c, left = c + 1 if c + 1 < channels else 0, below
+        return
     while k < m:
         c, end = ((first + k) // below) % channels, min(m, k + below - (first + k) % below)
         if below == 1:  # neighbours are channels: copy a run of them
@@ -107,6 +115,19 @@ def total(values: Any) -> Any:
 def collect(values: Any, first: int, below: int, sums: Any) -> None:
     """Add the values of the neurons from `first` on to the sums of their channels."""
     k, m, channels = 0, values.size, sums.size
+    if below % LANES == 0 and first % LANES == 0 and m % LANES == 0:
+        c, left = (first // below) % channels, below - first % below
+        part = load_lanes(values, 0)
+        for i in range(LANES, m, LANES):
+            left -= LANES
+            if left == 0:
+                sums[np.uintp(c)] += sum_of(part)
+                c, left = c + 1 if c + 1 < channels else 0, below
+                part = load_lanes(values, i)
+            else:
+                part = part + load_lanes(values, i)
+        sums[np.uintp(c)] += sum_of(part)
+        return
     while k < m:
         c, end = ((first + k) // below) % channels, min(m, k + below - (first + k) % below)
         if below == 1:
