@@ -387,7 +387,7 @@ def main() -> None:
         return
     console = Console(soft_wrap=True, width=max(Console().width, 150))
     if options.keep_memory:
-        console.print(allocator.set_up())
+        console.print(allocator.keep_memory_warm())
     peers = installed()
     for line in check(("cpu",), peers):
         console.print(f"equal: {line}")

@@ -330,7 +330,7 @@ def main() -> None:
     parser.add_argument("--no-memory", action="store_true", help="time only")
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
-    allocator.set_up()
+    allocator.keep_memory_warm()
     console = Console()
     if find_spec("spikingjelly") is None:
         console.print("spikingjelly is not installed, so there is no peer: pip install -e .[bench]")

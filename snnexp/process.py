@@ -28,7 +28,7 @@ def prepare() -> None:
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
     # what the module logs is of all processes already
     warnings.filterwarnings("ignore", message="It is recommended to use `self.log")
-    logging.getLogger("snnexp").debug(allocator.set_up())
+    logging.getLogger("snnexp").debug(allocator.keep_memory_warm())
 
 
 @contextmanager

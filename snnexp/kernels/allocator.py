@@ -2,21 +2,19 @@
 
 glibc gives large blocks back to the system as soon as they are freed, and the next tensor of that
 size is faulted in page by page: at two million neurons that costs more than the kernels
-themselves. Three things help:
+themselves. Two things help:
 
-- `empty_like` asks for huge pages under a large tensor: a 512th of the faults, in any process;
-- `use_huge_pages` makes torch ask for them under all its large tensors: what a kernel reads lies
-  in them, too, and a page is looked up once in 2 MiB;
-- `keep_memory_warm` makes glibc keep what it once got: no faults.
+- `empty_like` asks for huge pages under a large output: a 512th of the faults, in any process;
+- `keep_memory_warm` makes glibc keep what it once got: no faults. It is a setting of the whole
+  process: the command line calls it once, at the start; importing this module does nothing.
 
-The last two are settings of the whole process: the command line calls `set_up` once, at the start;
-importing this module does nothing.
+torch can ask for huge pages under all its large tensors (THP_MEM_ALLOC_ENABLE). Beside kept memory
+that brought nothing in whole steps here, and made the first ones take half as long again.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 from collections.abc import Callable
 from functools import lru_cache
@@ -29,24 +27,6 @@ from torch import Tensor
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 # Advice of madvise(2), and the size of a huge page.
 MADV_HUGEPAGE, HUGE = 14, 2**21
-
-
-#: what torch reads at its first allocation
-TORCH_HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
-
-
-def set_up() -> str:
-    """Set up the memory of a process that computes; return what was done."""
-    return f"{use_huge_pages()}; {keep_memory_warm()}"
-
-
-def use_huge_pages() -> str:
-    """Tell torch to ask for huge pages, unless the environment says otherwise.
-
-    To be called before the first tensor is made: later ones find torch's mind made up.
-    """
-    chosen = os.environ.setdefault(TORCH_HUGE_PAGES, "1")
-    return f"{TORCH_HUGE_PAGES}={chosen}"
 
 
 def keep_memory_warm() -> str:
