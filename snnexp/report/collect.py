@@ -10,10 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from snnexp.report.atomic import replacing
+from snnexp.report.epochs import EPOCHS, epochs_of, write_epochs
 from snnexp.report.folder import config_hash
 from snnexp.report.places import command_line, error_line
 from snnexp.report.record import RESULT, Environment, RecordError, Result, read_result
@@ -240,13 +242,15 @@ def collect(files: Iterable[Path], csv_file: Path) -> Collected:
 
     A run that is there already is replaced where it stands, others are added at the end; a second
     call changes nothing. Runs that have not ended (or were killed) are left out, and a file that
-    cannot be read hinders no other.
+    cannot be read hinders no other. What each epoch gave goes to epochs.csv beside it.
     """
     done = Collected()
     found: dict[str, list[Row]] = {}
+    epochs: list[pd.DataFrame] = []
     for file in files:
         try:
             result = read_result(file)
+            history = epochs_of(file if file.is_dir() else file.parent, result)
         except RecordError as error:
             done.problems.append(str(error))
             continue
@@ -255,6 +259,7 @@ def collect(files: Iterable[Path], csv_file: Path) -> Collected:
         else:
             done.added.append(result.id)
             found[result.id] = rows_of(result)
+            epochs.append(history)
     csv_file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(csv_file.with_name(f".{csv_file.name}.lock")):
         runs: dict[str, list[Row]] = {}
@@ -262,4 +267,5 @@ def collect(files: Iterable[Path], csv_file: Path) -> Collected:
             runs.setdefault(row.run, []).append(row)
         runs |= found
         write_rows(csv_file, (row for rows in runs.values() for row in rows))
+        write_epochs(csv_file.with_name(EPOCHS), epochs)
     return done
