@@ -71,12 +71,10 @@ def again(
     kept: Any,
     work: Any,
     given: Any,
-    hard: bool,
-    soft: bool,
-    by_channel: bool,
-    learned: bool,
+    variant: Any,
 ) -> None:
     """Run `many` steps of the scan from x[at] on, `stride` apart; ask for as many from `ahead`."""
+    hard, soft, _, _, by_channel, learned, _ = variant
     d, g, th, v_reset, one, zero = given
     for k in range(0, width, LANES):
         v = load_lanes(work[STATE], k)
@@ -87,7 +85,7 @@ def again(
             prefetch(ahead + p * x.itemsize)
             u = v - v_reset
             h = v_reset + d * u + g * load_lanes(x, at + p)
-            store_lanes(kept, j * WIDTH + k, u if learned else h)
+            store_lanes(kept, j * width + k, u if learned else h)
             v = membrane_after(hard, soft, h, where(h >= th, one, zero), th, v_reset, one)
         store_lanes(work[STATE], k, v)
 
@@ -105,16 +103,11 @@ def back(
     kept: Any,
     work: Any,
     given: Any,
-    constants: Any,
-    hard: bool,
-    soft: bool,
-    detach: bool,
-    code: int,
-    by_channel: bool,
-    learned: bool,
-    past_cache: bool,
+    curve: Any,
+    variant: Any,
 ) -> None:
     """Go back over `many` steps that begin at x[at]; ask for as many from `ahead` on."""
+    hard, soft, detach, code, by_channel, learned, past_cache = variant
     d, g, th, v_reset, one, zero = given
     of_d, of_g, of_th = zero, zero, zero
     for k in range(0, width, LANES):
@@ -127,7 +120,7 @@ def back(
         for j in range(many - 1, -1, -1):
             p = j * stride + k
             prefetch(ahead + p * x.itemsize)
-            h = load_lanes(kept, j * WIDTH + k)
+            h = load_lanes(kept, j * width + k)
             u, current = h, zero
             if learned:
                 current = load_lanes(x, at + p)
@@ -140,7 +133,7 @@ def back(
                     g_spike = fused(gv, v_reset - h, g_spike)
             elif soft and not detach:
                 g_spike = fused(-gv, th, g_spike)
-            steep = slope(code, h - th, one, constants)
+            steep = slope(code, h - th, one, curve)
             gh = fused(g_spike, steep, gh)
             if past_cache:
                 store_lanes_past_cache(grad_x, at + p, g * gh)
@@ -177,6 +170,7 @@ def backward_kernel(
     """
     compiled_from = fingerprint(cpu_tiles.__file__)
     hard, soft = reset == "hard", reset == "soft"
+    variant = hard, soft, detach, code, by_channel, learned, past_cache
 
     @cfunc(SIGNATURE, **OPTIONS)
     def backward(task: int, arguments: int) -> None:
@@ -200,21 +194,23 @@ def backward_kernel(
         params = lanes_of(decay[0]), lanes_of(gain[0]), lanes_of(v_th[0])
         given = (*params, lanes_of(v_reset), lanes_of(state(1)), lanes_of(state(0)))
         c0, c1, c2 = lanes_of(state(a.c0)), lanes_of(state(a.c1)), lanes_of(state(a.c2))
-        constants = c0, c1, c2, lanes_of(state(a.c3)), lanes_of(state(a.c4))
+        curve = c0, c1, c2, lanes_of(state(a.c3)), lanes_of(state(a.c4))
         x_tile = aligned(steps * width if rows or inner % LANES else 0, x)
         gs_tile, gx_tile = aligned(x_tile.size, x), aligned(x_tile.size, x)
-        kept = aligned(steps * WIDTH, decay)
+        kept = aligned(steps * width, decay)
         work = aligned(8 * WIDTH, decay).reshape((8, WIDTH))
         for tile in range(a.tiles * task // a.tasks, a.tiles * (task + 1) // a.tasks):
             row, full, i, m = tile_at(tile, outer, inner, rows, width)
             n, first = row * inner + i, row * steps * inner + i
             length, pitch = inner if rows else m, -(-m // LANES) * LANES
             packed = rows > 0 or pitch > m
-            xs, gss, gxs, at, stride = x, grad_s, grad_x, first, inner
+            xs, gss, gxs = x, grad_s, grad_x
+            at, stride, beyond = first, inner, first + m
             if packed:
                 pack(x, first, full, steps, inner, length, x_tile, pitch)
                 pack(grad_s, first, full, steps, inner, length, gs_tile, pitch)
-                xs, gss, gxs, at, stride = x_tile, gs_tile, gx_tile, 0, pitch
+                xs, gss, gxs = x_tile, gs_tile, gx_tile
+                at, stride, beyond = 0, pitch, 0
             start(v0, n, v_reset, work[STATE, :m])
             start(grad_v, n, state(0), work[OTHER, :m])
             if by_channel:
@@ -226,53 +222,19 @@ def backward_kernel(
 
             last = (steps - 1) // BLOCK * BLOCK
             for t in range(0, steps, BLOCK):
-                p, hs = at + t * stride, kept[t * WIDTH :]
+                p, hs = at + t * stride, kept[t * pitch :]
                 coming = address(xs, p + BLOCK * stride)
                 if t == last:
                     coming = address(gss, p)
                 many = min(BLOCK, steps - t)
-                again(
-                    xs,
-                    p,
-                    stride,
-                    many,
-                    m,
-                    coming,
-                    hs,
-                    work,
-                    given,
-                    hard,
-                    soft,
-                    by_channel,
-                    learned,
-                )
+                again(xs, p, stride, many, pitch, coming, hs, work, given, variant)
             for t in range(last, -1, -BLOCK):
-                p, hs = at + t * stride, kept[t * WIDTH :]
+                p, hs = at + t * stride, kept[t * pitch :]
                 coming = address(gss, p - BLOCK * stride)
                 if t == 0:
-                    coming = address(xs, first + m)
+                    coming = address(xs, beyond)
                 many = min(BLOCK, steps - t)
-                back(
-                    xs,
-                    gss,
-                    gxs,
-                    p,
-                    stride,
-                    many,
-                    m,
-                    coming,
-                    hs,
-                    work,
-                    given,
-                    constants,
-                    hard,
-                    soft,
-                    detach,
-                    code,
-                    by_channel,
-                    learned,
-                    past_cache,
-                )
+                back(xs, gss, gxs, p, stride, many, pitch, coming, hs, work, given, curve, variant)
 
             if packed:
                 unpack(gx_tile, pitch, first, full, steps, inner, length, grad_x)

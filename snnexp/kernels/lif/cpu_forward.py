@@ -78,12 +78,10 @@ def run(
     ahead: int,
     work: Any,
     given: Any,
-    hard: bool,
-    soft: bool,
-    by_channel: bool,
-    past_cache: bool,
+    variant: Any,
 ) -> None:
     """Run `many` steps of a tile from x[at] on, `stride` apart; ask for as many from `ahead` on."""
+    hard, soft, by_channel, past_cache = variant
     d, g, th, v_reset, one, zero = given
     for k in range(0, width, LANES):
         v, count = load_lanes(work[STATE], k), load_lanes(work[OTHER], k)
@@ -113,7 +111,7 @@ def forward_kernel(
     Reads x, v0, decay, gain, v_th; fills s, v, count.
     """
     compiled_from = fingerprint(cpu_tiles.__file__)
-    hard, soft = reset == "hard", reset == "soft"
+    variant = reset == "hard", reset == "soft", by_channel, past_cache
 
     @cfunc(SIGNATURE, **OPTIONS)
     def forward(task: int, arguments: int) -> None:
@@ -138,14 +136,14 @@ def forward_kernel(
         s_tile = aligned(x_tile.size, x)
         work = aligned(5 * WIDTH, v).reshape((5, WIDTH))
         for tile in range(a.tiles * task // a.tasks, a.tiles * (task + 1) // a.tasks):
-            row, many, i, m = tile_at(tile, outer, inner, rows, width)
+            row, full, i, m = tile_at(tile, outer, inner, rows, width)
             n, first = row * inner + i, row * steps * inner + i
             length, pitch = inner if rows else m, -(-m // LANES) * LANES
             packed = rows > 0 or pitch > m
-            source, target, at, stride = x, s, first, inner
+            source, target, at, stride, beyond = x, s, first, inner, first + m
             if packed:
-                pack(x, first, many, steps, inner, length, x_tile, pitch)
-                source, target, at, stride = x_tile, s_tile, 0, pitch
+                pack(x, first, full, steps, inner, length, x_tile, pitch)
+                source, target, at, stride, beyond = x_tile, s_tile, 0, pitch, 0
             start(v0, n, v_reset, work[STATE, :m])
             work[OTHER] = 0
             if by_channel:
@@ -154,26 +152,13 @@ def forward_kernel(
                 spread(v_th, n, below, work[V_TH, :m])
             for t in range(0, steps, BLOCK):
                 p, left = at + t * stride, steps - t
-                coming = address(source, p + BLOCK * stride if left > BLOCK else first + m)
-                run(
-                    source,
-                    target,
-                    p,
-                    stride,
-                    min(BLOCK, left),
-                    m,
-                    coming,
-                    work,
-                    given,
-                    hard,
-                    soft,
-                    by_channel,
-                    past_cache,
-                )
+                coming = address(source, p + BLOCK * stride if left > BLOCK else beyond)
+                many = min(BLOCK, left)
+                run(source, target, p, stride, many, pitch, coming, work, given, variant)
             v[n : n + m] = work[STATE, :m]
             count[n : n + m] = work[OTHER, :m]
             if packed:
-                unpack(s_tile, pitch, first, many, steps, inner, length, s)
+                unpack(s_tile, pitch, first, full, steps, inner, length, s)
         if past_cache:
             fence()
 
