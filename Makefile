@@ -8,7 +8,7 @@ DATA   := $(if $(DATA_DIR),data_dir=$(DATA_DIR))
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format smoke list table report bench bench-gpu clean reproduce-all
+.PHONY: help run test lint format smoke list table report bench bench-figure bench-gpu clean reproduce-all
 
 help:  ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z_%-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,8 +63,14 @@ bench: $(STAMP)  ## time kernels, training steps and readers against their peers
 	$(BIN)/python -m scripts.bench_logging $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_start $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_steps $(if $(RECORD),--record $(RECORD))
+	$(BIN)/python -m scripts.bench_scaling $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_events $(if $(RECORD),--record $(RECORD))
 	$(BIN)/python -m scripts.bench_traffic $(if $(RECORD),--record $(RECORD))
+	$(BIN)/python -m scripts.bench_speech $(if $(RECORD),--record $(RECORD))
+	$(BIN)/python -m scripts.bench_edf $(if $(RECORD),--record $(RECORD))
+
+bench-figure: $(STAMP)  ## draw time and memory against T, N and batch, as last recorded in outputs/bench.csv
+	$(BIN)/python -m scripts.draw_scaling $(or $(RECORD),outputs/bench.csv) outputs/figures/scaling.svg
 
 bench-gpu: $(STAMP)  ## time the LIF kernels on an NVIDIA GPU, checked first: RECORD=outputs/bench.csv
 	$(BIN)/python -m scripts.bench_gpu $(if $(RECORD),--record $(RECORD))

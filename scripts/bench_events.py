@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from scripts.bench_record import Row, append, origin, processor, version
+from scripts.bench_record import Row, append, beside, origin, processor
 from snnexp.data.events import Binning, Events, FrameFormat, Sensor, clean, stream_frames
 
 FRAMES = 16
@@ -133,26 +133,7 @@ def compare(n: int, sensor: Sensor, by: str, repeats: int) -> dict[str, float]:
 def rows_of(rates: dict[str, float], what: str, n: int) -> list[Row]:
     """Turn millions of events a second into rows; ours is related to a peer, all others to ours."""
     ms = {name: n / rate / 1e3 for name, rate in rates.items()}
-    peer = next((name for name in PEERS if name in ms), None)
-    rows = []
-    for name, spent in ms.items():
-        to = peer if name == "snnexp" else "snnexp"
-        rows.append(
-            Row(
-                what=what,
-                n=n,
-                t=FRAMES,
-                dtype="int16",
-                provider=name,
-                device=processor(),
-                threads=1,
-                ms=spent,
-                ratio_to=to,
-                ratio=None if to is None else ms[to] / spent,
-                peer=version(name if name in PEERS else "numba"),
-            )
-        )
-    return rows
+    return beside(what, n, FRAMES, "int16", ms, dict.fromkeys(ms, 1), package="numba")
 
 
 def main() -> None:

@@ -115,6 +115,14 @@ def inference(run: Layer, x: Tensor) -> Callable[[], None]:
     return step
 
 
+def layers(x: Tensor, peers: dict[str, Peer], reference: bool) -> dict[str, tuple[Layer, Tensor]]:
+    """Return by provider the plain LIF layer, and what it is given for x_TBN."""
+    runs: dict[str, tuple[Layer, Tensor]] = {"cpu": (layer(), x)}
+    if reference:
+        runs["reference"] = (layer("reference"), x)
+    return runs | {name: (peer.make(), x * peer.gain) for name, peer in peers.items()}
+
+
 class Bench:
     """Measures groups of rows; `rows` is what `--record` writes."""
 
@@ -184,10 +192,7 @@ class Bench:
         """Time the plain LIF layer in training and in inference, ours and the peers'."""
         torch.manual_seed(0)
         x, grad = torch.randn(STEPS, 1, n) + 0.5, torch.randn(STEPS, 1, n)
-        runs: dict[str, tuple[Layer, Tensor]] = {"cpu": (layer(), x)}
-        if n <= LARGEST_FOR_ALL or not self.kept:
-            runs["reference"] = (layer("reference"), x)
-        runs |= {name: (peer.make(), x * peer.gain) for name, peer in peers.items()}
+        runs = layers(x, peers, reference=n <= LARGEST_FOR_ALL or not self.kept)
         programs = {name: training(run, given, grad) for name, (run, given) in runs.items()}
         peaks = {} if self.kept else {
             name: peak_bytes(programs[name], 2 * x.nbytes)
@@ -343,13 +348,14 @@ def first_call() -> float:
 
 def table(rows: list[Row]) -> Table:
     """Lay rows out for the screen."""
-    out = Table(title=f"{STEPS} steps, {rows[0].threads} threads of {rows[0].device}")
-    for name in ("what", "N", "provider", "ms", "ratio", "to", "GB/s", "peak MiB"):
+    out = Table(title=f"{rows[0].threads} threads of {rows[0].device}")
+    for name in ("what", "N", "T", "provider", "ms", "ratio", "to", "GB/s", "peak MiB"):
         out.add_column(name, no_wrap=True)
     for r in rows:
         out.add_row(
             r.what,
             f"{r.n:,}",
+            str(r.t),
             r.provider,
             f"{r.ms:.3g}",
             "" if r.ratio is None else f"{r.ratio:.2f}",

@@ -24,7 +24,7 @@ import csv
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import date
 from importlib import metadata
@@ -119,6 +119,42 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def beside(
+    what: str,
+    n: int,
+    t: int,
+    dtype: str,
+    ms: Mapping[str, float],
+    threads: Mapping[str, int],
+    package: str | None = None,
+    ours: str = "snnexp",
+) -> list[Row]:
+    """Return a row for each program of `ms`: `ours` is related to the first other one's, all to it.
+
+    `package` is what programs of ours rest on (their names begin with `ours`); a peer's is its own.
+    """
+    peer = next((name for name in ms if not name.startswith(ours)), None)
+    rows = []
+    for name, spent in ms.items():
+        to = peer if name == ours else ours
+        rows.append(
+            Row(
+                what=what,
+                n=n,
+                t=t,
+                dtype=dtype,
+                provider=name,
+                device=processor(),
+                threads=threads[name],
+                ms=spent,
+                ratio_to=to,
+                ratio=None if to is None else ms[to] / spent,
+                peer=version(package or name if name.startswith(ours) else name),
+            )
+        )
+    return rows
+
+
 def append(path: Path, rows: Iterable[Row], of: Origin) -> None:
     """Append rows to a csv of this schema, which is made where there is none.
 
@@ -127,15 +163,31 @@ def append(path: Path, rows: Iterable[Row], of: Origin) -> None:
     new = not path.is_file() or not path.stat().st_size
     if not new:
         with path.open(newline="", encoding="utf-8") as file:
-            given = next(csv.reader(file))
-        if given != COLUMNS:
-            raise ValueError(
-                f"{path} has the columns {', '.join(given)}, expected {', '.join(COLUMNS)}; "
-                "record to another file or move this one away"
-            )
+            _check_columns(path, next(csv.reader(file)))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         if new:
             writer.writeheader()
         writer.writerows(asdict(row) | asdict(of) for row in rows)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a csv of this schema as they are written.
+
+    Raises ValueError for a file that is not there, is empty or has other columns.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is not there; benchmarks write it with --record {path}")
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = csv.DictReader(file)
+        _check_columns(path, list(lines.fieldnames or []))
+        return list(lines)
+
+
+def _check_columns(path: Path, given: list[str]) -> None:
+    if given != COLUMNS:
+        raise ValueError(
+            f"{path} has the columns {', '.join(given) or '(none)'}, expected "
+            f"{', '.join(COLUMNS)}; give another file or move this one away"
+        )

@@ -18,7 +18,7 @@ hold during a step, beyond weights and input.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -295,11 +295,16 @@ def measure(name: str, repeats: int, memory: bool) -> list[Row]:
     providers = [OURS]
     if find_spec("spikingjelly") is not None:
         providers += [PEER] + ([ITS_OWN] if net.own is not None else [])
+    return compare(f"training step {name}", net, providers, repeats, memory)
+
+
+def compare(what: str, net: Net, providers: Sequence[str], repeats: int, memory: bool) -> list[Row]:
+    """Time the steps of a network by several providers in turns; the row's `n` is the batch."""
     steps = {p: stepper(net, p) for p in providers}
     times = medians(steps, seconds=0, least=repeats)
     return [
         Row(
-            what=f"training step {name}",
+            what=what,
             n=net.batch,
             t=net.spec.n_steps or build_steps(net),
             dtype="float32",

@@ -29,7 +29,7 @@ from typing import Any
 import cypcap
 import numpy as np
 
-from scripts.bench_record import Row, append, origin, processor, version
+from scripts.bench_record import append, beside, origin, version
 from tasks.traffic.capture import Capture
 from tasks.traffic.flows import read_flows
 from tasks.traffic.sample import plans, write_one
@@ -201,26 +201,9 @@ def compare(files: Sequence[Path], repeats: int, record: Path | None) -> int:
         for name, program in programs.items()
     }
     ms = {name: 1e3 * packets / rate for name, rate in rates.items()}
-    peer = next((name for name in programs if name != "snnexp"), None)
-    rows = []
     for name, rate in rates.items():
         print(f"{version(name)} {rate:12,.0f} packets/s {rates['snnexp'] / rate:8.1f} x")
-        to = peer if name == "snnexp" else "snnexp"
-        rows.append(
-            Row(
-                what="captures to flows",
-                n=packets,
-                t=1,
-                dtype="uint8",
-                provider=name,
-                device=processor(),
-                threads=1,
-                ms=ms[name],
-                ratio_to=to,
-                ratio=None if to is None else ms[to] / ms[name],
-                peer=version(name),
-            )
-        )
+    rows = beside("captures to flows", packets, 1, "uint8", ms, dict.fromkeys(ms, 1))
     if record is not None:
         append(record, rows, origin("scripts.bench_traffic"))
     return 0

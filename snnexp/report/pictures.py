@@ -86,6 +86,8 @@ def _small(image: Image.Image) -> Image.Image:
 
 
 README = "README.md"
+#: what `make bench-figure` draws
+SCALING = "scaling.svg"
 
 
 def keep(
@@ -134,6 +136,8 @@ def _write_readme(figures: Path, collected: dict[str, Row]) -> None:
         "Kept by `python -m snnexp.report figures <run folder>`; the report shows them where a",
         "run's own folder is not there. Each run below stands in outputs/results.csv.",
     ]
+    if (figures / SCALING).is_file():
+        lines += ["", f"Of benchmarks: [scaling]({SCALING}), by `make bench-figure`."]
     runs = sorted({p.parent.relative_to(figures).as_posix() for p in figures.rglob("*.png")})
     for run in runs:
         row = collected.get(run)

@@ -161,7 +161,10 @@ def read_signals(path: Path, channels: Sequence[str], montage: Montage) -> tuple
     except Exception as error:
         raise DataError(f"{path}: MNE cannot read this EDF file ({error})") from error
     rate, row = rates.pop(), {k: i for i, k in enumerate(used)}
-    data = np.stack([volts[row[a[0]]] - (volts[row[a[1]]] if len(a) > 1 else 0) for a in terms])
+    data = volts
+    # an hour of a recording is 170 MB: copied only where something is derived or reordered
+    if terms != [(k,) for k in used]:
+        data = np.stack([volts[row[a[0]]] - (volts[row[a[1]]] if len(a) > 1 else 0) for a in terms])
     data *= 1e6
     if montage.notch is not None:
         tones = np.arange(montage.notch, rate / 2 - 1, montage.notch)

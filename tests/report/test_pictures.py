@@ -32,6 +32,14 @@ def test_pictures_are_kept_small_with_a_line_on_each(run, tmp_path):
     assert f"[raster]({make_result().id}/raster.png)" in readme
 
 
+def test_the_figure_of_benchmarks_is_named_where_it_is(run, tmp_path):
+    figures = tmp_path / "figures"
+    for there in (False, True):
+        keep([run], rows_of(make_result()), figures)
+        assert ("[scaling](scaling.svg)" in (figures / "README.md").read_text()) == there
+        (figures / "scaling.svg").touch()
+
+
 def test_only_collected_complete_runs_with_pictures_are_kept(run, tmp_path):
     rows = rows_of(make_result())
     with pytest.raises(RecordError, match=r"not in results\.csv"):

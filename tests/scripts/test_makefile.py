@@ -43,6 +43,20 @@ def test_reproduce_all_is_no_experiment():
     ]
 
 
+def test_every_benchmark_of_a_cpu_is_run_and_records():
+    scripts = {path.stem for path in (ROOT / "scripts").glob("bench_*.py")}
+    shared = {"bench_gate", "bench_peers", "bench_record", "bench_timing", "bench_gpu"}
+    run = commands("bench", "RECORD=a.csv")
+    assert {line.split()[2].removeprefix("scripts.") for line in run} == scripts - shared
+    assert all(line.endswith("--record a.csv") for line in run)
+
+
+def test_the_figure_of_benchmarks_is_drawn_from_the_csv():
+    assert commands("bench-figure") == [
+        "python -m scripts.draw_scaling outputs/bench.csv outputs/figures/scaling.svg"
+    ]
+
+
 @pytest.mark.parametrize("target", ["list", "report", "table"])
 def test_the_record_has_its_targets(target):
     (command,) = commands(target)
