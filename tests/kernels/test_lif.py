@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from snnexp.kernels.backend import BackendError
+from snnexp.kernels.layout import Layout
 from snnexp.kernels.lif import cpu, lif
 from snnexp.kernels.lif.cpu_backward import backward_kernel
 from snnexp.kernels.lif.cpu_forward import forward_kernel
 from snnexp.kernels.lif.op import lif_op
 from snnexp.surrogates import ATan, Sigmoid
-from tests.kernels.lif_cases import BF16, F32, Case, check
+from tests.kernels.lif_cases import BF16, F32, F64, Case, check
 
 RESETS = ("hard", "soft", "none")
 
@@ -132,11 +133,21 @@ def all_past_the_caches(monkeypatch):
         launch.cache_clear()
 
 
-# rows shorter than a cache line, rows that begin anywhere in one, rows of several tiles
+# one tile, several of them, several with a shorter last one; steps in whole fours and not
+@pytest.mark.parametrize("shape", [(8, 1, 64), (7, 3, 336), (3, 1, 5008)])
+@pytest.mark.parametrize("dtype", [F32, BF16, F64])
+@pytest.mark.parametrize("learned", [True, False])
+def test_large_outputs_go_past_the_caches_whole(shape, dtype, learned, all_past_the_caches):
+    layout = Layout.of(torch.empty(shape), 0, 1)
+    assert cpu._past_cache(layout, dtype)
+    check(Case(shape=shape, dtype=dtype, channel_dim=1, learned=learned), "cpu")
+
+
+# rows that begin anywhere in a line cannot be stored so
 @pytest.mark.parametrize("shape", [(5, 1, 29), (7, 3, 331), (3, 1, 5003)])
-@pytest.mark.parametrize("dtype", [F32, BF16])
-def test_large_outputs_go_past_the_caches_whole(shape, dtype, all_past_the_caches):
-    check(Case(shape=shape, dtype=dtype, channel_dim=1), "cpu")
+def test_large_outputs_of_odd_rows_are_stored_plainly(shape, all_past_the_caches):
+    assert not cpu._past_cache(Layout.of(torch.empty(shape), 0, 1), F32)
+    check(Case(shape=shape, channel_dim=1), "cpu")
 
 
 def test_a_compiled_kernel_is_found_again():
