@@ -10,7 +10,7 @@ How it works, and why:
 - *What is needed next is asked for between the arithmetic*: the row piece four steps ahead.
 - *Large outputs go past the caches*: a plain store would first read the line from memory, a third
   of all traffic of the forward and a quarter of the backward's.
-- *Branch-free.* Resets and surrogates are chosen at compile time by closure.
+- *Branch-free.* Resets and surrogates are constants of a kernel, chosen when it is compiled.
 - *No fastmath, no fused multiply-add.* The loops wait for memory, so rounding once an operation,
   as torch does, is free and makes all providers agree to the last bit (see reference.py); NaN
   passes through.
