@@ -21,10 +21,10 @@ LIBRARY = torch.library.Library("snnexp", "FRAGMENT")
 class Operator:
     """`snnexp::name`, made of the function `run`, whose annotations are its schema.
 
-    `run` may return None for an output that nobody asked for; through the dispatcher, whose schema
-    knows tensors only, that is an empty tensor. `fake` returns outputs of the right shapes without
-    computing. `derivative` is how autograd sees the operator; its `forward` gets what the operator
-    gets, and calls the operator.
+    `run` returns a tensor or several, and may return None for one that nobody asked for; through
+    the dispatcher, whose schema knows tensors only, that is an empty tensor. `fake` returns outputs
+    of the right shapes without computing. `derivative` is how autograd sees the operator; its
+    `forward` gets what the operator gets, and calls the operator.
     """
 
     def __init__(
@@ -55,7 +55,10 @@ class Operator:
         return self.run(*args)
 
     def _whole(self, first: Tensor, *args: Any) -> Any:
-        return tuple([first.new_empty(0) if o is None else o for o in self.run(first, *args)])
+        out = self.run(first, *args)
+        if isinstance(out, Tensor):
+            return out
+        return tuple([first.new_empty(0) if o is None else o for o in out])
 
     def _differentiable(self, *args: Any) -> Any:
         assert self.derivative is not None

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnexp.data.base import TaskSpec
+from snnexp.kernels.taps import conv_enlarged, enlarge, sum_taps
 from snnexp.models.base import Model, ModelOutput
 from snnexp.models.layers import NeuronFactory
 
@@ -26,7 +27,11 @@ LEVELS = (4, 3, 2, 1)
 class Conv(nn.Module):
     """A convolution C -> K of size k, or with `separable` k x k by channel and then 1 x 1.
 
-    `weight` is that of the last convolution: the one that mixes channels.
+    `weight` is that of the last convolution: the one that mixes channels. With `size` the input is
+    first enlarged, copying pixels, to what an unpadded convolution makes that size of. In training
+    on a CPU the products are then taken before enlarging (`snnexp.kernels.taps`): of a third of
+    the time, and without keeping the enlarged input. In evaluation every convolution runs as it
+    stands, so that hooks on it count the paper's operations.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class Conv(nn.Module):
         bias: bool,
     ) -> None:
         super().__init__()
+        self.kernel = kernel
         self.depthwise: nn.Conv2d | None = None
         if separable:
             self.depthwise = nn.Conv2d(
@@ -55,10 +61,17 @@ class Conv(nn.Module):
         """The weight [C_out, C_in, ...] of the convolution that mixes channels."""
         return self.mix.weight
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, x_BCHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Convolve; channels last on a CPU, where that is faster."""
-        if x_BCHW.device.type == "cpu":
+        on_cpu = x_BCHW.device.type == "cpu"
+        if on_cpu:
             x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
+        if size is not None:
+            # products of bfloat16 would each be rounded before they are added
+            full = on_cpu and not torch.is_autocast_enabled("cpu")
+            if self.training and full and self.depthwise is None:
+                return conv_enlarged(x_BCHW, self.mix.weight, size)
+            x_BCHW = enlarge(x_BCHW, size, self.kernel)
         return self.mix(x_BCHW if self.depthwise is None else self.depthwise(x_BCHW))
 
 
@@ -70,9 +83,9 @@ class SpikeUnit(nn.Module):
         self.conv, self.scale = conv, scale
         self.neuron = neuron(channels, time_dim=0, channel_dim=2)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return spikes."""
-        drive_BCHW = self.scale * self.conv(x_BCHW)
+    def forward(self, x_BCHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Return spikes, of `size` if that is given: see `Conv`."""
+        drive_BCHW = self.scale * self.conv(x_BCHW, size)
         return self.neuron(drive_BCHW[None], weight=self.conv.weight).spikes[0]
 
 
@@ -84,47 +97,38 @@ class AnalogueUnit(nn.Module):
         self.conv, self.activation = conv, activation
         self.norm = nn.BatchNorm2d(channels)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return normalised activations."""
-        return self.norm(self.activation(self.conv(x_BCHW)))
+    def forward(self, x_BCHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Return normalised activations, of `size` if that is given: see `Conv`."""
+        return self.norm(self.activation(self.conv(x_BCHW, size)))
 
 
 class DepthHead(nn.Module):
-    """scale * (convolution with bias to one channel, of its input resized to the sensor).
+    """scale * (convolution with bias to one channel, of its input enlarged to the sensor).
 
-        depth = scale (conv_k(nearest(x, (H + k - 1, W + k - 1))) + bias)                    (1)
+        depth = scale (conv_k(nearest(x, (H + k - 1, W + k - 1))) + bias)
 
-    Nearest-neighbour resizing copies pixels, so it commutes with mixing channels. In training each
-    of the k^2 taps is therefore applied at the coarse level, where it costs one channel of output,
-    and the resized taps are shifted and added:
-
-        z_t = sum_c w[c, t] x_c,    depth[p] = scale (sum_t nearest(z_t)[p + t] + bias)      (2)
-
-    the same sum in another order. With a 3 x 3 head at level 4, forward + backward took 5 ms
-    instead of 94 on two CPU cores, and what is kept for the backward is 9 maps instead of 256.
-    A separable head has the taps depthwise x pointwise. In evaluation (1) runs as it stands, so
-    that hooks on the convolutions count the paper's operations.
+    In training the products are taken at the coarse level, where they cost one channel of output,
+    and the enlarged products are added (`snnexp.kernels.taps`). A separable head has the taps
+    depthwise x pointwise. In evaluation the convolutions run as they stand: see `Conv`.
     """
 
-    def __init__(self, conv: Conv, kernel: int, scale: float) -> None:
+    def __init__(self, conv: Conv, scale: float) -> None:
         super().__init__()
-        self.conv, self.kernel, self.scale = conv, kernel, scale
+        self.conv, self.scale = conv, scale
 
     def forward(self, x_BChw: Tensor, size: tuple[int, int]) -> Tensor:
         """Return a map [B, 1, H, W] in float32 (float64 for float64 input)."""
         if self.training:
             return self.scale * self._at_input_resolution(x_BChw, size)
-        depth = self.conv(_resize(x_BChw, size, self.kernel))
+        depth = self.conv(x_BChw, size)
         return self.scale * depth.to(torch.promote_types(depth.dtype, torch.float32))
 
     def _at_input_resolution(self, x_BChw: Tensor, size: tuple[int, int]) -> Tensor:
-        """Equation (2)."""
+        """Return the convolution of the enlarged input."""
         weight, bias = self._taps()
-        # fold adds what it finds at tap t of position q to q + t - (k - 1): flip to read q - t
-        taps = weight.flip(1, 2).flatten(1).t()[:, :, None, None]
-        z = F.conv2d(x_BChw, taps)
-        z = _resize(z.to(torch.promote_types(z.dtype, torch.float32)), size, self.kernel)
-        return F.fold(z.flatten(2), size, self.kernel, padding=self.kernel - 1) + bias
+        z = F.conv2d(x_BChw, weight.flatten(1).t()[:, :, None, None])
+        z = z.to(torch.promote_types(z.dtype, torch.float32))
+        return sum_taps(z, self.conv.kernel, size) + bias
 
     def _taps(self) -> tuple[Tensor, Tensor]:
         """Return the weights [C, k, k] and the bias of the head as one convolution."""
@@ -135,11 +139,6 @@ class DepthHead(nn.Module):
         by_channel = mix.weight[0]
         inner = cast(Tensor, depthwise.bias)
         return depthwise.weight[:, 0] * by_channel, bias + (by_channel.flatten() * inner).sum()
-
-
-def _resize(x: Tensor, size: tuple[int, int], kernel: int) -> Tensor:
-    """Resize to `size` plus the border that an unpadded convolution of that kernel takes off."""
-    return F.interpolate(x, (size[0] + kernel - 1, size[1] + kernel - 1), mode="nearest")
 
 
 class DepthUNet(Model):
@@ -186,7 +185,7 @@ class DepthUNet(Model):
         _check(
             widths, heads, kernel=kernel, residual_kernel=residual_kernel, head_kernel=head_kernel
         )
-        self.skips, self.kernel = skips, kernel
+        self.skips = skips
 
         def build(
             inputs: int, outputs: int, size: int, stride: int = 1, pad: bool = True
@@ -213,7 +212,7 @@ class DepthUNet(Model):
             conv = Conv(
                 widths[level - 1], 1, head_kernel, padding=0, separable=separable, bias=True
             )
-            self.heads[str(level)] = DepthHead(conv, head_kernel, head_scale)
+            self.heads[str(level)] = DepthHead(conv, head_scale)
 
     def forward(self, x: Tensor) -> ModelOutput:
         """Map x [B, C, H, W] (or one step of it, [1, B, C, H, W]) to depth maps [B, 1, H, W]."""
@@ -228,7 +227,7 @@ class DepthUNet(Model):
         depths: list[Tensor] = []
         for level, unit in zip(LEVELS, self.decoder, strict=True):
             skip = passed.pop()
-            y = unit(_resize(y, (skip.shape[-2], skip.shape[-1]), self.kernel))
+            y = unit(y, (skip.shape[-2], skip.shape[-1]))
             if self.skips:
                 y = y + skip
             if str(level) in self.heads:

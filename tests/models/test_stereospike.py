@@ -88,6 +88,29 @@ def test_heads_at_the_coarse_level_compute_the_same(model):
             torch.testing.assert_close(ours, plain, msg=f"head {level}")
 
 
+@pytest.mark.parametrize("model", ["stereospike", "stereospike_v3", "stereospike_ann_tanh"])
+def test_decoders_at_the_coarse_level_compute_the_same(model):
+    net = build(model, TINY).double()
+    for unit in net.decoder:
+        channels = unit.conv.depthwise or unit.conv.mix
+        x = torch.randn(2, channels.in_channels, 5, 7, dtype=torch.float64, requires_grad=True)
+        results = []
+        for training in (True, False):
+            out = unit.conv.train(training)(x, (9, 14))
+            weight = torch.linspace(-1, 1, out.numel()).view_as(out)
+            results.append([out, *torch.autograd.grad((out * weight).sum(), [x, unit.conv.weight])])
+        for ours, plain in zip(*results, strict=True):
+            torch.testing.assert_close(ours, plain)
+
+
+def test_low_precision_sums_of_a_decoder_are_rounded_once():
+    conv = build("stereospike", TINY).decoder[0].conv.train()
+    x = torch.randn(1, conv.mix.in_channels, 5, 7)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = [conv.train(training)(x, (9, 14)) for training in (True, False)]
+    assert torch.equal(*low)
+
+
 @pytest.mark.parametrize("model", ["stereospike", "stereospike_v3", *TWINS])
 def test_gradients(model):
     check_gradients(build(model, TINY), events(2, 4, 20, 27))

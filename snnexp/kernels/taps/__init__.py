@@ -1,0 +1,53 @@
+"""Convolution behind a nearest-neighbour enlargement, with its products at the smaller size.
+
+Letters: B batch, C channel, h w of the input, H W of the output, k kernel size, K output channel,
+N = k k K: all taps of all output channels.
+
+A convolution without padding of x enlarged to [H + k - 1, W + k - 1] is
+
+    out[p] = sum_t W_t x[near(p + t)],    t over the k k taps                              (1)
+
+where near(q) is the pixel of x that pixel q of the enlarged one copies. Enlarging copies, so it
+commutes with mixing channels:
+
+    z_t = W_t x,    out[p] = sum_t z_t[near(p + t)]                                        (2)
+
+The same sum in another order: (1) multiplies at H W places, (2) at h w of them, a fourth if both
+sides double, and what is kept for the backward is x, not the enlarged x.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from snnexp.kernels.taps.op import sum_op
+
+
+def enlarge(x: Tensor, size: tuple[int, int], kernel: int) -> Tensor:
+    """Resize [B, C, h, w] to `size` plus the border that a convolution without padding takes."""
+    return F.interpolate(x, (size[0] + kernel - 1, size[1] + kernel - 1), mode="nearest")
+
+
+def conv_enlarged(x_BChw: Tensor, weight_KCkk: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return [B, K, H, W] of (1), `size` = (H, W), in the order of (2)."""
+    taps = weight_KCkk.permute(2, 3, 0, 1).flatten(0, 2)[:, :, None, None]
+    if x_BChw.device.type == "cpu":
+        x_BChw = x_BChw.contiguous(memory_format=torch.channels_last)
+    return sum_taps(F.conv2d(x_BChw, taps), weight_KCkk.shape[-1], size)
+
+
+def sum_taps(z_BNhw: Tensor, kernel: int, size: tuple[int, int]) -> Tensor:
+    """Return the sum in (2), [B, K, H, W], of z [B, k k K, h, w], taps outermost."""
+    if z_BNhw.device.type == "cpu" and z_BNhw.dtype in (torch.float32, torch.float64):
+        return sum_op(z_BNhw, kernel, *size)
+    return reference(z_BNhw, kernel, size)
+
+
+def reference(z_BNhw: Tensor, kernel: int, size: tuple[int, int]) -> Tensor:
+    """Return `sum_taps` by torch's operations, on any device."""
+    # fold adds what it finds at tap t of position q to q + t - (k - 1): flip to read q - t
+    by_tap = enlarge(z_BNhw, size, kernel).unflatten(1, (kernel * kernel, -1)).flip(1)
+    columns = by_tap.transpose(1, 2).flatten(1, 2).flatten(2)
+    return F.fold(columns, size, kernel, padding=kernel - 1)
