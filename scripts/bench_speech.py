@@ -5,8 +5,9 @@
     python -m scripts.bench_speech --record outputs/bench.csv
 
 Features are the log-mel spectrogram and two orders of deltas of tasks/speech/encode.py, before
-scaling. Ours is timed as the task works: all clips in parallel into the cache, then batches out of
-it; "cached" is what a later epoch costs, "one thread" the same features without threads or a cache.
+scaling. Ours is timed as the task works: all clips into the cache, then batches out of it. "one
+thread" is the same work in one thread of torch's, "cached" what a later epoch costs, "uncached"
+the same features in one thread without writing them.
 All features must be equal (within 2e-6) before anything is timed. Times are medians of several
 repeats, in turns.
 
@@ -22,7 +23,6 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ Program = Callable[[], Pieces]
 
 
 def first_epoch(folder: Path, paths: Sequence[Path]) -> Pieces:
-    """Fill the cache, in parallel, and give batches out of it."""
+    """Fill the cache, and give batches out of it."""
     items = [Item(str(path), 0) for path in paths]
     write_features({"train": items}, folder, PAD, "error")
     yield from later_epoch(folder, paths)
@@ -63,14 +63,21 @@ def later_epoch(folder: Path, paths: Sequence[Path]) -> Pieces:
         yield add_deltas(logmel[index]).numpy()
 
 
-def one_thread(paths: Sequence[Path]) -> Pieces:
-    """Give batches without threads or a cache."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def uncached(paths: Sequence[Path]) -> Pieces:
+    """Give batches without a cache."""
     for i in range(0, len(paths), BATCH):
         waves = np.stack([one_second(read_audio(path)[0]) for path in paths[i : i + BATCH]])
         yield add_deltas(log_mel(torch.from_numpy(waves), PAD)).numpy()
-    torch.set_num_threads(before)
+
+
+def one_thread(program: Program) -> Pieces:
+    """Run a program in one thread of torch's, and put back as many as there were."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield from program()
+    finally:
+        torch.set_num_threads(before)
 
 
 def of_librosa(paths: Sequence[Path]) -> Pieces:
@@ -99,7 +106,8 @@ def programs(folder: Path, paths: Sequence[Path]) -> dict[str, Program]:
     return {
         "snnexp": partial(first_epoch, folder, paths),
         "snnexp, cached": partial(later_epoch, folder, paths),
-        "snnexp, one thread": partial(one_thread, paths),
+        "snnexp, one thread": partial(one_thread, partial(first_epoch, folder, paths)),
+        "snnexp, uncached": partial(one_thread, partial(uncached, paths)),
         "librosa": partial(of_librosa, paths),
     }
 
@@ -120,9 +128,10 @@ def measure(folder: Path, paths: Sequence[Path], repeats: int) -> list[Row]:
     check(of)
     ms = medians({name: partial(_drain, p) for name, p in of.items()}, seconds=0, least=repeats)
     threads = {
-        "snnexp": joblib.cpu_count(),
+        "snnexp": torch.get_num_threads(),
         "snnexp, cached": torch.get_num_threads(),
         "snnexp, one thread": 1,
+        "snnexp, uncached": 1,
         "librosa": 1,
     }
     return beside("clips to speech features", len(paths), encode.N_STEPS, "int16", ms, threads)

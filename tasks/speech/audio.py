@@ -54,7 +54,8 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], list[str]]:
         raise BadFileError(path, "not a .wav file, but it lies among the clips")
     _check_riff(path)
     try:
-        wave, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(str(path)) as file:
+            wave, rate = _samples(file), file.samplerate
     except soundfile.SoundFileError as error:
         raise BadFileError(path, f"not a readable wav file ({error})") from error
     if len(wave) == 0:
@@ -64,12 +65,21 @@ def read_audio(path: str | Path) -> tuple[NDArray[np.float32], list[str]]:
     notes = []
     if wave.shape[1] > 1:
         notes.append("clips mixed down to mono")
-    mono = wave.mean(axis=1)
+    # NumPy's mean of one channel takes longer than the check above
+    mono = wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1)
     if rate != SAMPLE_RATE:
         notes.append("clips resampled to 16 kHz")
         resampled = torchaudio.functional.resample(torch.from_numpy(mono), rate, SAMPLE_RATE)
         mono = resampled.numpy()
     return mono, notes
+
+
+def _samples(file: soundfile.SoundFile) -> NDArray[np.float32]:
+    """Return all samples [N, channels], full scale 1."""
+    if file.subtype != "PCM_16":
+        return file.read(dtype="float32", always_2d=True)
+    # The same bits in two thirds of the time: libsndfile's own conversion is not vectorised.
+    return file.read(dtype="int16", always_2d=True) * np.float32(2**-15)
 
 
 def _check_riff(path: Path) -> None:
@@ -106,4 +116,6 @@ def one_second(wave: NDArray[np.float32]) -> NDArray[np.float32]:
         first = (len(wave) - LENGTH) // 2
         return wave[first : first + LENGTH]
     left = (LENGTH - len(wave)) // 2
-    return np.pad(wave, (left, LENGTH - len(wave) - left))
+    second = np.zeros(LENGTH, np.float32)
+    second[left : left + len(wave)] = wave
+    return second

@@ -34,9 +34,11 @@ ScalingMode = Literal["clip_and_batch", "clip", "clip_and_train", "train"]
 
 @lru_cache
 def _mel_filters() -> Tensor:
+    """Return the filters [F, bins] over the bins up to F_MAX; all weights beyond are zero."""
     from librosa.filters import mel
 
-    return torch.from_numpy(mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=F_MIN, fmax=F_MAX))
+    filters = mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=F_MIN, fmax=F_MAX)
+    return torch.from_numpy(filters[:, : np.flatnonzero(filters.any(axis=0))[-1] + 1].copy())
 
 
 @lru_cache
@@ -61,8 +63,10 @@ def log_mel(waves_BN: Tensor, pad_mode: PadMode) -> Tensor:
     spectrum = torch.stft(
         x, N_FFT, HOP, window=window, center=True, pad_mode=pad_mode, return_complex=True
     )
-    power = spectrum.real.square() + spectrum.imag.square()
-    mel = (_mel_filters().to(x) @ power).transpose(1, 2)
+    filters = _mel_filters().to(x)
+    heard = spectrum[:, : filters.shape[1]]
+    power = heard.real.square() + heard.imag.square()
+    mel = (filters @ power).transpose(1, 2)
     top = mel.amax(dim=(1, 2), keepdim=True)
     return torch.log1p(mel / torch.where(top > 0, top, 1.0))
 

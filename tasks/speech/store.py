@@ -1,17 +1,14 @@
-"""The cache of features and sound: computed once, in parallel, mapped into memory afterwards."""
+"""The cache of features and sound: computed once, mapped into memory afterwards."""
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,21 +16,21 @@ from rich.progress import track
 from torch import Tensor
 
 from snnexp.data.base import Split
-from tasks.speech.audio import LENGTH, BadFileError, Item, OnBadFile, read_audio, read_item
+from tasks.speech.audio import (
+    LENGTH,
+    BadFileError,
+    Item,
+    OnBadFile,
+    Recording,
+    read_audio,
+    read_item,
+)
 from tasks.speech.encode import N_MELS, N_STEPS, PadMode, log_mel
 
-_CHUNK = 128
+#: clips encoded at once; for spectrograms above 2 MB memory is often fetched from the system anew
+_CHUNK = 8
 
 Encode = Callable[[NDArray[np.float32]], NDArray[Any]]
-
-
-class _Chunk(NamedTuple):
-    """What one worker made of some items; `array` is None where none was left."""
-
-    array: NDArray[Any] | None
-    kept: list[Item]
-    notes: list[str]
-    bad: list[str]
 
 
 def write_features(
@@ -73,23 +70,20 @@ def _write(
     notes: Counter[str] = Counter()
     bad: list[str] = []
     recording = lru_cache(maxsize=16)(lambda path: read_audio(path)[0])
-    # Threads serve: soundfile and torch release the interpreter's lock, and nothing is copied.
-    parallel = joblib.Parallel(joblib.cpu_count(), backend="threading", return_as="generator")
-    work = joblib.delayed(_work)
     for split, members in items.items():
+        # No threads but torch's: readers of many small files wait for the interpreter's lock.
         chunks = [members[i : i + _CHUNK] for i in range(0, len(members), _CHUNK)]
         kept: list[Item] = []
         # Plain writes, not a memory map: a full disk is an error here and a crash there.
-        with (
-            (folder / f"{split}.{suffix}").open("wb") as file,
-            _closing(parallel(work(c, recording, encode, on_bad_file) for c in chunks)) as results,
-        ):
-            for chunk in track(results, f"{what}: {split}", total=len(chunks)):
-                if chunk.array is not None:
-                    file.write(chunk.array.tobytes())
-                kept += chunk.kept
-                notes.update(chunk.notes)
-                bad += chunk.bad
+        with (folder / f"{split}.{suffix}").open("wb") as file:
+            for chunk in track(chunks, f"{what}: {split}"):
+                waves = []
+                for item, wave, converted in _readable(chunk, recording, on_bad_file, bad):
+                    waves.append(wave)
+                    kept.append(item)
+                    notes.update(converted)
+                if waves:
+                    file.write(encode(np.stack(waves)).tobytes())
         index[split] = {"paths": [i.path for i in kept], "targets": [i.target for i in kept]}
     if bad:
         notes["files skipped"] = len(bad)
@@ -97,13 +91,10 @@ def _write(
     (folder / "index.json").write_text(json.dumps(index))
 
 
-def _work(
-    items: Sequence[Item],
-    recording: Callable[[str], NDArray[np.float32]],
-    encode: Encode,
-    on_bad_file: OnBadFile,
-) -> _Chunk:
-    waves, kept, notes, bad = [], [], [], []
+def _readable(
+    items: Sequence[Item], recording: Recording, on_bad_file: OnBadFile, bad: list[str]
+) -> Iterator[tuple[Item, NDArray[np.float32], list[str]]]:
+    """Give items with their waves and conversions; to `bad` goes which were left out, and why."""
     for item in items:
         try:
             wave, converted = read_item(item, recording)
@@ -112,21 +103,7 @@ def _work(
                 raise
             bad.append(f"{error.path}: {error.why}")
             continue
-        waves.append(wave)
-        kept.append(item)
-        notes += converted
-    return _Chunk(encode(np.stack(waves)) if waves else None, kept, notes, bad)
-
-
-@contextmanager
-def _closing(results: Generator[Any, None, None]) -> Iterator[Generator[Any, None, None]]:
-    """End the work that is still queued; joblib's warning about it would hide the real error."""
-    try:
-        yield results
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            results.close()
+        yield item, wave, converted
 
 
 def load_features(folder: Path, split: Split, n: int) -> Tensor:

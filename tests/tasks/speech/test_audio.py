@@ -39,6 +39,20 @@ def test_other_rates_are_resampled(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.abs(wave).max(), 0.5, atol=0.01)
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_U8", "PCM_24", "FLOAT", "ULAW"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_samples_are_libsndfiles_own_floats(tmp_path: Path, subtype: str, channels: int) -> None:
+    path = tmp_path / "a.wav"
+    wave = np.random.default_rng(0).uniform(-1, 1, (5000, channels))
+    wave[:2] = [[-1], [1]]
+    soundfile.write(path, wave, 16_000, subtype=subtype)
+    theirs, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    assert abs(theirs.min()) > 0.9
+    mine, _ = read_audio(path)
+    assert mine.dtype == np.float32
+    np.testing.assert_array_equal(mine, theirs.mean(axis=1))
+
+
 def test_long_clips_are_cut_to_the_middle(tmp_path: Path) -> None:
     wave, notes = read(tone(tmp_path / "a.wav", seconds=1.5))
     assert wave.shape == (16_000,)

@@ -41,6 +41,15 @@ def test_features_are_librosas(spoken: Path, pad_mode: encode.PadMode) -> None:
         np.testing.assert_allclose(features, theirs, atol=2e-6)
 
 
+def test_bins_that_are_left_out_have_no_weight() -> None:
+    from librosa.filters import mel
+
+    whole = mel(sr=16_000, n_fft=480, n_mels=40, fmin=20, fmax=4000)
+    kept = encode._mel_filters().numpy()
+    assert kept.shape == (40, 120)
+    np.testing.assert_array_equal(whole, np.pad(kept, ((0, 0), (0, whole.shape[1] - 120))))
+
+
 def test_digital_silence_gives_zeros() -> None:
     x = Scaling("clip")(add_deltas(log_mel(torch.zeros(2, 16_000), "reflect")))
     assert torch.equal(x, torch.zeros(2, 101, 3, 40))
