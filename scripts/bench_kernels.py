@@ -82,7 +82,9 @@ def layer(
         return lif(
             x,
             None,
-            **given,
+            given["decay"],
+            given["gain"],
+            given["v_th"],
             v_reset=0.0,
             reset=reset,
             detach_reset=reset == "hard",
@@ -312,7 +314,7 @@ def bare_kernels(n: int) -> Iterator[tuple[str, Callable[[], None], int]]:
     yield "lif forward", forward, x.nbytes + sum(o.nbytes for o in spikes)
     grad = torch.randn_like(x)
     backward, grads = launch_of(
-        lambda: cpu.backward(grad, None, *neuron, True, "atan", (2.0,), 0, 2, False)
+        lambda: cpu.backward(grad, None, *neuron, True, "atan", (2.0,), 0, 2, None, False)
     )
     yield (
         "lif backward",

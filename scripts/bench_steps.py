@@ -41,6 +41,7 @@ from scripts.bench_timing import medians, peak_bytes
 from snnexp.config.compose import compose_config
 from snnexp.data.base import TaskSpec
 from snnexp.kernels import allocator
+from snnexp.kernels.layout import repeat_step
 from snnexp.losses import Loss
 from snnexp.models.base import Model, ModelOutput
 from snnexp.neurons.base import Neuron, NeuronOutput
@@ -164,9 +165,15 @@ class PeerNeuron(Neuron):
             self.node = neuron.IFNode(**given)
 
     def forward(
-        self, x: Tensor, v0: Tensor | None = None, weight: Tensor | None = None
+        self,
+        x: Tensor,
+        v0: Tensor | None = None,
+        weight: Tensor | None = None,
+        steps: int | None = None,
     ) -> NeuronOutput:
-        """Run the neurons over time, which SpikingJelly wants as the first axis."""
+        """Run the neurons over time, which SpikingJelly wants as the first axis and whole."""
+        if steps is not None:
+            x = repeat_step(x, self.time_dim, steps)
         spikes = self.node(x.movedim(self.time_dim, 0))
         v = self.node.v
         self.node.reset()
@@ -260,10 +267,13 @@ def check(net: Net) -> int:
     Raises SystemExit where a spike differs, or a gradient by more than 1e-4 of its size.
     """
     model, _ = build(net, OURS)
-    drives: list[tuple[ScanNeuron, Tensor]] = []
+    drives: list[tuple[ScanNeuron, Tensor, int | None]] = []
     hooks = [
         module.register_forward_hook(
-            lambda m, args, _: drives.append((m, (args[0].detach() * 64).round() / 64))
+            lambda m, args, given, _: drives.append(
+                (m, (args[0].detach() * 64).round() / 64, given.get("steps"))
+            ),
+            with_kwargs=True,
         )
         for module in model.modules()
         if isinstance(module, ScanNeuron)
@@ -272,14 +282,14 @@ def check(net: Net) -> int:
     for hook in hooks:
         hook.remove()
     spiked = 0
-    for index, (neuron, drive) in enumerate(drives):
+    for index, (neuron, drive, steps) in enumerate(drives):
         if not torch.isfinite(neuron.v_th):
             continue
         results = []
         pair: tuple[Neuron, Neuron] = (neuron, PeerNeuron(neuron))
         for layer in pair:
             x = drive.clone().requires_grad_()
-            out = layer(x)
+            out = layer(x, steps=steps)
             g = torch.Generator().manual_seed(index)
             out.spikes.backward(torch.randn(out.spikes.shape, generator=g))
             assert x.grad is not None

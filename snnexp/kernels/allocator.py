@@ -4,7 +4,8 @@ glibc gives large blocks back to the system as soon as they are freed, and the n
 size is faulted in page by page: at two million neurons that costs more than the kernels
 themselves. Two things help:
 
-- `empty_like` asks for huge pages under a large output: a 512th of the faults, in any process;
+- `empty_like` and `in_huge_pages` ask for huge pages under a large output: a 512th of the faults,
+  in any process;
 - `keep_memory_warm` makes glibc keep what it once got: no faults. It is a setting of the whole
   process: the command line calls it once, at the start; importing this module does nothing.
 
@@ -47,6 +48,11 @@ def keep_memory_warm() -> str:
 def empty_like(x: Tensor) -> Tensor:
     """Return `torch.empty_like(x)`, a large one in huge pages where Linux has them."""
     made = torch.empty_like(x)
+    return in_huge_pages(made) if made.nbytes >= 2 * HUGE else made
+
+
+def in_huge_pages(made: Tensor) -> Tensor:
+    """Return a new tensor; a large one is in huge pages where Linux has them."""
     if made.nbytes >= 2 * HUGE and (advise := _madvise()):
         begin = -(-made.data_ptr() // HUGE) * HUGE
         # only advice: the memory is as good without it

@@ -11,6 +11,9 @@ out, n = o I + i, so that
 
 wherever the channel axis stands: the same N = O I neurons are [A, C, L]. So [T, B, C, H, W],
 [B, C, T, F], and either of them stored channels-last need no copy.
+
+What a step that is shown several times makes lies with time outermost, each step as the one shown:
+O is 1.
 """
 
 from __future__ import annotations
@@ -40,6 +43,43 @@ def is_dense(x: Tensor) -> bool:
                 return False
             expected *= x.shape[axis]
     return True
+
+
+def _time_first(x: Tensor, time_dim: int) -> tuple[list[int], list[int]]:
+    """Return the axes of x as stored with time outermost, and where each axis of x is in them."""
+    time_dim %= x.ndim
+    order = [time_dim, *(axis for axis in memory_order(x.stride()) if axis != time_dim)]
+    return order, [order.index(axis) for axis in range(x.ndim)]
+
+
+def empty_steps(x: Tensor, time_dim: int, steps: int) -> Tensor:
+    """Return memory for what the one step of x makes when it is shown `steps` times."""
+    order, back = _time_first(x, time_dim)
+    return x.new_empty([steps, *(x.shape[axis] for axis in order[1:])]).permute(back)
+
+
+def repeat_step(x: Tensor, time_dim: int, steps: int) -> Tensor:
+    """Copy the one step of x `steps` times along its time axis: for what cannot be shown it.
+
+    Raises ValueError as `check_steps`.
+    """
+    check_steps(x.shape, time_dim, steps)
+    order, back = _time_first(x, time_dim)
+    stored = x.permute(order)
+    # as rows: cat takes some 4-d tensors for channels last
+    rows = torch.cat([stored.reshape(1, -1)] * steps)
+    return rows.view(steps, *stored.shape[1:]).permute(back)
+
+
+def check_steps(shape: tuple[int, ...], time_dim: int, steps: int) -> None:
+    """Raise ValueError unless x of this shape is one step, to be shown at least once."""
+    if steps < 1:
+        raise ValueError(f"steps={steps}: expected at least 1, or None for an x with its own steps")
+    if shape[time_dim] != 1:
+        raise ValueError(
+            f"steps={steps} shows one step that many times, but x {tuple(shape)} has "
+            f"{shape[time_dim]} along its time axis {time_dim}; give x[t:t+1], or no steps"
+        )
 
 
 def _layout(

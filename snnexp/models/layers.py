@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnexp.data.base import TaskSpec
+from snnexp.kernels.layout import repeat_step
 from snnexp.models.base import SpecError
 from snnexp.neurons.base import Neuron
 
@@ -58,12 +59,6 @@ def fast_layout(x_TBCHW: Tensor) -> Tensor:
     return x_TBCHW.contiguous()
 
 
-def repeat_steps(x_1BCHW: Tensor, steps: int) -> Tensor:
-    """Show one step `steps` times, [1, B, C, H, W] -> [T, B, C, H, W], in the layout of x."""
-    # cat keeps channels last, which contiguous() of an expanded tensor does not
-    return torch.cat([x_1BCHW[0]] * steps).unflatten(0, (steps, -1))
-
-
 class Norm(nn.Module):
     """Batch norm of [T, B, C, H, W] by channel.
 
@@ -91,8 +86,8 @@ class ConvSpike(nn.Module):
     """Convolution without bias, batch norm, neurons: [T, B, C, H, W] to spikes.
 
     Padding keeps the size at stride 1. With `neuron=None` it ends at the norm. `steps` is for a
-    static input [1, B, C, H, W]: convolution and norm see it once, and the neurons get the result
-    at each of that many steps (direct encoding).
+    static input [1, B, C, H, W]: convolution and norm see it once, and the result is the input of
+    the neurons at each of that many steps (direct encoding).
     """
 
     def __init__(
@@ -115,11 +110,9 @@ class ConvSpike(nn.Module):
         drive = over_time(self.conv, fast_layout(x_TBCHW))
         # behind frames of one channel, whose layout is ambiguous, a convolution puts channels first
         drive = self.norm(fast_layout(drive))
-        if steps is not None:
-            drive = repeat_steps(drive, steps)
         if self.neuron is None:
-            return drive
-        return self.neuron(drive, weight=self.conv.weight).spikes
+            return drive if steps is None else repeat_step(drive, 0, steps)
+        return self.neuron(drive, weight=self.conv.weight, steps=steps).spikes
 
 
 class ResidualBlock(nn.Module):

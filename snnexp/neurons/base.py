@@ -15,7 +15,7 @@ from snnexp.kernels.backend import Provider
 
 
 class NeuronOutput(NamedTuple):
-    """`spikes` has the shape of the input; `v` and `count` lack its time axis.
+    """`spikes` has the shape of the input, all steps of it; `v` and `count` lack its time axis.
 
     `v` is the membrane after the last step. `count` is the number of spikes of each neuron over
     all steps, float32, without gradient: firing rates cost no second pass.
@@ -29,9 +29,10 @@ class NeuronOutput(NamedTuple):
 class Neuron(nn.Module):
     """Base of all spiking layers, built by a model as `neuron(channels, time_dim=, channel_dim=)`.
 
-    `time_dim` and `channel_dim` are positions in the input. `forward(x, v0, weight)` sees the whole
-    sequence; `v0` is the membrane before the first step (shape of x without time; default: reset
-    value); `weight` is the weight of the layer that made x, for neurons normalised by it.
+    `time_dim` and `channel_dim` are positions in the input. `forward(x, v0, weight, steps)` sees
+    the whole sequence; `v0` is the membrane before the first step (shape of x without time;
+    default: reset value); `weight` is the weight of the layer that made x, for neurons normalised
+    by it. With `steps`, x has one step, which is shown that many times.
     """
 
     #: factor of the input in the charging equation at the start of training (`gain` of the op)
@@ -61,7 +62,11 @@ class Neuron(nn.Module):
         """Bring learned parameters back into their range; called after each optimizer step."""
 
     def forward(
-        self, x: Tensor, v0: Tensor | None = None, weight: Tensor | None = None
+        self,
+        x: Tensor,
+        v0: Tensor | None = None,
+        weight: Tensor | None = None,
+        steps: int | None = None,
     ) -> NeuronOutput:
         """Run the neurons over all steps of x."""
         raise NotImplementedError

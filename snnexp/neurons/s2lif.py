@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from snnexp.kernels import lateral as lateral_reset
 from snnexp.kernels.backend import Backend, Provider, resolve
+from snnexp.kernels.layout import repeat_step
 from snnexp.kernels.lif import lif
 from snnexp.neurons.base import Neuron, NeuronOutput
 from snnexp.surrogates import Surrogate
@@ -31,6 +32,8 @@ class S2LIF(Neuron):
 
         gain = (1 - decay) / (||w||^2 + eps)     (leaky)
         gain =           1 / (||w||^2 + eps)     (not leaky)
+
+    Only without `lateral` does an x of one step stay one in memory (`steps` of `forward`).
 
     `weight` of `forward` is the weight of the layer that made x, [C, ...]. Gradients flow into it
     through gain (and, lateral, through W W^T), into decay and v_th, and through the reset unless
@@ -84,7 +87,11 @@ class S2LIF(Neuron):
         return choose(self.backend, device)
 
     def forward(
-        self, x: Tensor, v0: Tensor | None = None, weight: Tensor | None = None
+        self,
+        x: Tensor,
+        v0: Tensor | None = None,
+        weight: Tensor | None = None,
+        steps: int | None = None,
     ) -> NeuronOutput:
         """Run the neurons over all steps of x; v and v0 are in normalised units."""
         if weight is None or weight.shape[0] != self.channels:
@@ -101,7 +108,7 @@ class S2LIF(Neuron):
             with torch.autocast(x.device.type, enabled=False):
                 reset_CC = filters_CJ @ filters_CJ.T / norm_C[:, None]
             out = lateral_reset.lateral(
-                x,
+                x if steps is None else repeat_step(x, self.time_dim, steps),
                 v0,
                 self.decay,
                 gain_C,
@@ -127,6 +134,7 @@ class S2LIF(Neuron):
                 time_dim=self.time_dim,
                 channel_dim=self.channel_dim,
                 backend=self.backend,
+                steps=steps,
             )
         return NeuronOutput(*out)
 

@@ -49,7 +49,11 @@ class ScanNeuron(Neuron):
         return resolve(self.backend, device)
 
     def forward(
-        self, x: Tensor, v0: Tensor | None = None, weight: Tensor | None = None
+        self,
+        x: Tensor,
+        v0: Tensor | None = None,
+        weight: Tensor | None = None,
+        steps: int | None = None,
     ) -> NeuronOutput:
         """Run the neurons over all steps of x; `weight` is not used."""
         decay, gain = self.coefficients()
@@ -66,6 +70,7 @@ class ScanNeuron(Neuron):
             time_dim=self.time_dim,
             channel_dim=self.channel_dim,
             backend=self.backend,
+            steps=steps,
         )
         return NeuronOutput(*out)
 

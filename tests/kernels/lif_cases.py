@@ -24,13 +24,14 @@ TOLERANCE = {F16: 2e-3, BF16: 1.6e-2, F32: 2e-5, F64: 1e-6}
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One layer and its input."""
+    """One layer and its input; with `steps` the input is one step, shown that many times."""
 
     shape: tuple[int, ...]
     time_dim: int = 0
     channel_dim: int = 2
     dtype: torch.dtype = F32
     stored: str = "as is"
+    steps: int | None = None
     v0: bool = True
     by_channel: tuple[str, ...] = ("decay", "gain", "v_th")
     learned: bool = True
@@ -44,6 +45,14 @@ class Case:
     @property
     def state(self):
         return F64 if self.dtype == F64 else F32
+
+    @property
+    def spikes(self):
+        """Shape of the spikes."""
+        shape = list(self.shape)
+        if self.steps is not None:
+            shape[self.time_dim] = self.steps
+        return shape
 
     def id(self):
         default = Case(shape=())
@@ -95,10 +104,31 @@ CASES = (
     ),
 )
 
+#: inputs of one step. What compiles few kernels for the CPU together covers: lengths in whole
+#: pieces and not, rows of whole vectors and not, several tiles, time axes, layouts, types
+STATIC = (
+    Case(shape=(1, 3, 5, 4), steps=7),
+    Case(shape=(1, 1, 1), steps=1, v0=False),
+    Case(shape=(1, 2, 500), steps=63),
+    Case(shape=(3, 1, 5, 6), time_dim=1, steps=16),
+    Case(shape=(3, 4, 5, 1), time_dim=3, channel_dim=0, steps=18),
+    Case(shape=(1, 2, 6, 4, 8), steps=5, stored="transposed"),
+    Case(shape=(2, 6, 1, 7), time_dim=2, channel_dim=1, steps=4, stored="channels last"),
+    Case(shape=(4, 1, 5, 6), time_dim=1, channel_dim=0, steps=6, stored="with gaps", use_v=False),
+    Case(shape=(1, 4, 16, 48), steps=8, detach=True, learned=False, by_channel=()),
+    Case(shape=(1, 2, 599), steps=33, detach=True, learned=False, by_channel=(), use_spikes=False),
+    Case(shape=(1, 3, 40), steps=40, reset="soft"),
+    Case(shape=(1, 3, 40), steps=6, reset="none", by_channel=("decay",), v0=False),
+    Case(shape=(1, 2, 3, 8), steps=6, dtype=BF16, detach=True, learned=False, by_channel=()),
+    Case(shape=(1, 2, 40), steps=6, dtype=F16, learned=False),
+    Case(shape=(1, 2, 9), steps=6, dtype=F64),
+)
+
 EMPTY = (
     Case(shape=(0, 2, 3)),
     Case(shape=(4, 0, 3)),
     Case(shape=(4, 2, 0), by_channel=()),
+    Case(shape=(1, 2, 0), steps=4),
 )
 
 
@@ -145,14 +175,14 @@ def inputs(case, dyadic=True):
     gain = torch.randint(1, 4, size["gain"], generator=random).to(case.state) / 2
     v_th = torch.ones(size["v_th"], dtype=case.state)
     cotangents = (
-        torch.randn(case.shape, generator=random).to(case.dtype),
+        torch.randn(case.spikes, generator=random).to(case.dtype),
         torch.randn(step, generator=random).to(case.state),
     )
     return (x, v0, decay, gain, v_th), cotangents
 
 
-def run(case, backend, device="cpu", dyadic=True):
-    """Return outputs and gradients of a case, on the CPU."""
+def run(case, backend, device="cpu", dyadic=True, repeat=False):
+    """Return outputs and gradients of a case, on the CPU; with `repeat` of all steps in memory."""
     given, cotangents = inputs(case, dyadic)
     # to(device) keeps the order of the axes in memory, and gaps only where nothing is moved
     given = [g if g is None else g.to(device).detach() for g in given]
@@ -161,8 +191,10 @@ def run(case, backend, device="cpu", dyadic=True):
             g.requires_grad_()
     cotangents = [c.to(device) for c in cotangents]
     with poisoned_memory():
+        x = given[0].expand(case.spikes).contiguous() if repeat else given[0]
         out = lif(
-            *given,
+            x,
+            *given[1:],
             v_reset=case.v_reset,
             reset=case.reset,
             detach_reset=case.detach,
@@ -170,6 +202,7 @@ def run(case, backend, device="cpu", dyadic=True):
             time_dim=case.time_dim,
             channel_dim=case.channel_dim,
             backend=backend,
+            steps=None if repeat else case.steps,
         )
         used = [
             (o * c).sum()
@@ -183,14 +216,24 @@ def run(case, backend, device="cpu", dyadic=True):
 
 
 def check(case, backend, device="cpu", dyadic=True):
-    """Compare a provider with the reference: spikes to the last bit, gradients closely."""
-    expected_out, expected_grads = run(case, "reference", device, dyadic)
+    """Compare a provider with the reference: spikes to the last bit, gradients closely.
+
+    The reference is given all steps of an input of one step.
+    """
+    static = case.steps is not None
+    expected_out, expected_grads = run(case, "reference", device, dyadic, repeat=static)
     out, grads = run(case, backend, device, dyadic)
     for got, expected in zip(out, expected_out, strict=True):
         assert got.dtype == expected.dtype
-        assert got.stride() == expected.stride()
+        if not static:
+            assert got.stride() == expected.stride()
         torch.testing.assert_close(got, expected, rtol=0, atol=0)
-    if case.shape[case.time_dim] > 3 and 0 not in case.shape:
+    if static:
+        x = inputs(case)[0][0]
+        x, spikes = (a.movedim(case.time_dim, 0) for a in (x, out[0]))
+        assert spikes.stride(0) == spikes[0].numel() or 0 in case.shape
+        assert spikes[0].stride() == torch.empty_like(x[0]).stride()
+    if case.spikes[case.time_dim] > 3 and 0 not in case.shape:
         assert out[2].sum() > 0, "a case without spikes tests little"
     for got, expected in zip(grads, expected_grads, strict=True):
         assert got.dtype == expected.dtype

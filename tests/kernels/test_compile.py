@@ -1,5 +1,6 @@
 """torch.compile sees one operator a layer, forward and backward."""
 
+import pytest
 import torch
 from functorch.compile import make_boxed_func
 from torch import nn
@@ -22,20 +23,23 @@ OPTIONS = {
 
 
 class Net(nn.Module):
-    """Two linear layers with neurons."""
+    """Two linear layers with neurons; with `steps` the first neurons see one step that often."""
 
-    def __init__(self):
+    def __init__(self, steps=None):
         super().__init__()
+        self.steps = [steps, None]
         self.linears = nn.ModuleList([nn.Linear(6, 5), nn.Linear(5, 4)])
         self.neurons = nn.ModuleList([LIF(5, **OPTIONS), PLIF(4, **OPTIONS)])
 
     def forward(self, x_TBN):
-        for linear, neuron in zip(self.linears, self.neurons, strict=True):
-            x_TBN = neuron(4 * linear(x_TBN)).spikes
+        layers = zip(self.linears, self.neurons, self.steps, strict=True)
+        for linear, neuron, steps in layers:
+            x_TBN = neuron(4 * linear(x_TBN), steps=steps).spikes
         return x_TBN.mean(0)
 
 
-def test_a_model_compiles_to_one_graph_with_one_operator_a_layer():
+@pytest.mark.parametrize("steps", [None, 7])
+def test_a_model_compiles_to_one_graph_with_one_operator_a_layer(steps):
     seen = []
 
     def counting(graph, _):
@@ -44,7 +48,7 @@ def test_a_model_compiles_to_one_graph_with_one_operator_a_layer():
         return make_boxed_func(graph.forward)
 
     torch.manual_seed(0)
-    net, x = Net(), torch.randn(7, 2, 6)
+    net, x = Net(steps), torch.randn(1 if steps else 7, 2, 6)
     expected = net(x)
     expected.sum().backward()
     gradients = [p.grad.clone() for p in net.parameters()]

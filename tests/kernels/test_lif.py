@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from scripts.bench_timing import peak_bytes, saved_bytes
 from snnexp.kernels.backend import BackendError
 from snnexp.kernels.layout import Layout
 from snnexp.kernels.lif import cpu, lif
@@ -13,7 +14,8 @@ from snnexp.kernels.lif.cpu_backward import backward_kernel
 from snnexp.kernels.lif.cpu_forward import forward_kernel
 from snnexp.kernels.lif.op import lif_op
 from snnexp.surrogates import ATan, Sigmoid
-from tests.kernels.lif_cases import BF16, F32, F64, Case, check
+from tests.kernels.lif_cases import BF16, F32, F64, STATIC, Case, check
+from tests.kernels.lif_cases import run as run_case
 
 RESETS = ("hard", "soft", "none")
 
@@ -122,6 +124,31 @@ def test_float64():
     compare(grid(6, 2, 9).double(), 0, 2, state=torch.float64, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("case", STATIC, ids=Case.id)
+def test_one_step_shown_often_is_a_sequence_of_equal_steps(case, backend):
+    check(case, backend)
+
+
+def test_a_static_input_gives_the_same_spikes_whatever_it_is():
+    case = Case(shape=(1, 3, 5, 4), steps=50)
+    shown, repeated = (run_case(case, "cpu", dyadic=False, repeat=r) for r in (False, True))
+    for a, b in zip(shown[0], repeated[0], strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_static_input_and_its_gradient_are_never_copied():
+    steps, neurons = 16, 2**16
+    x, grad = torch.rand(1, 1, neurons, requires_grad=True), torch.rand(steps, 1, neurons)
+
+    def step():
+        torch.autograd.grad(arguments(x, steps=steps).spikes, x, grad)
+
+    assert saved_bytes(lambda: arguments(x, steps=steps).spikes) < 1.01 * x.nbytes
+    # spikes; v, count, gradient of x
+    assert grad.nbytes <= peak_bytes(step, 0) <= grad.nbytes + 3.1 * x.nbytes
+
+
 @pytest.fixture
 def all_past_the_caches(monkeypatch):
     """Treat every output as one that no cache could hold."""
@@ -143,6 +170,12 @@ def test_large_outputs_go_past_the_caches_whole(shape, dtype, learned, all_past_
     check(Case(shape=shape, dtype=dtype, channel_dim=1, learned=learned), "cpu")
 
 
+@pytest.mark.parametrize("neurons", [64, 1008])
+def test_spikes_of_a_static_input_go_past_the_caches(neurons, all_past_the_caches):
+    assert cpu._past_cache(Layout.of(torch.empty(6, 1, neurons), 0, 1), F32)
+    check(Case(shape=(1, 1, neurons), channel_dim=1, steps=6), "cpu")
+
+
 # rows that begin anywhere in a line cannot be stored so
 @pytest.mark.parametrize("shape", [(5, 1, 29), (7, 3, 331), (3, 1, 5003)])
 def test_large_outputs_of_odd_rows_are_stored_plainly(shape, all_past_the_caches):
@@ -150,12 +183,13 @@ def test_large_outputs_of_odd_rows_are_stored_plainly(shape, all_past_the_caches
     check(Case(shape=shape, channel_dim=1), "cpu")
 
 
-def test_a_compiled_kernel_is_found_again():
-    given = (np.float32, np.float32, "hard", False, False)
+@pytest.mark.parametrize("static", [False, True])
+def test_a_compiled_kernel_is_found_again(static):
+    given = (np.float32, np.float32, "hard", False, False, static)
     forward_kernel(*given)
     forward_kernel.cache_clear()
     assert forward_kernel(*given).cache_hits == 1
-    given = (np.float32, np.float32, "hard", True, 0, False, False, False)
+    given = (np.float32, np.float32, "hard", True, 0, False, False, False, static)
     backward_kernel(*given)
     backward_kernel.cache_clear()
     assert backward_kernel(*given).cache_hits == 1
@@ -200,6 +234,8 @@ def test_counts_are_the_sum_of_the_spikes_and_carry_no_gradient():
         ({"v0": torch.rand(4)}, r"v0 has shape \[4\], expected \[3, 4\]"),
         ({"reset": "soft "}, "reset='soft '"),
         ({"channel_dim": 0}, "both name axis 0"),
+        ({"steps": 4}, r"steps=4 .* x \(9, 3, 4\) has 9 along its time axis 0"),
+        ({"steps": 0}, "steps=0: expected at least 1"),
     ],
 )
 def test_what_does_not_fit_is_named(changes, message):
@@ -225,12 +261,13 @@ def test_inference_saves_nothing():
     assert saved == []
 
 
-def test_the_operator_passes_torchs_own_checks():
-    x = grid(3, 2, 4).requires_grad_()
+@pytest.mark.parametrize("steps", [None, 3])
+def test_the_operator_passes_torchs_own_checks(steps):
+    x = grid(1 if steps else 3, 2, 4).requires_grad_()
     half = torch.tensor(0.5, requires_grad=True)
     one = torch.tensor(1.0, requires_grad=True)
     v0 = torch.zeros(2, 4, requires_grad=True)
-    given = (x, v0, half, half, one, 0.0, "hard", True, "atan", [2.0], 0, 2, "cpu")
+    given = (x, v0, half, half, one, 0.0, "hard", True, "atan", [2.0], 0, 2, steps, "cpu")
     torch.library.opcheck(
         lif_op.overload,
         given,

@@ -16,7 +16,7 @@ from snnexp.neurons.lif import LIF
 from snnexp.neurons.plif import PLIF
 from snnexp.neurons.s2lif import S2LIF
 from snnexp.surrogates import ATan, Sigmoid
-from tests.kernels.lif_cases import BF16, CASES, EMPTY, F16, F64, Case, check, run
+from tests.kernels.lif_cases import BF16, CASES, EMPTY, F16, F64, STATIC, Case, check, run
 
 pytestmark = [
     pytest.mark.gpu,
@@ -32,10 +32,13 @@ LARGE = (
     Case(shape=(8, 64, 4096), dtype=F16, learned=False),
     Case(shape=(64, 3, 1000), dtype=F64),
     Case(shape=(64, 300, 70), time_dim=2, channel_dim=1, reset="none"),
+    Case(shape=(1, 32, 64, 8, 8), steps=16, detach=True, learned=False, by_channel=()),
+    Case(shape=(1, 64, 4099), steps=33, reset="soft"),
+    Case(shape=(1, 32, 64, 7, 7), steps=4, dtype=BF16),
 )
 
 
-@pytest.mark.parametrize("case", CASES, ids=Case.id)
+@pytest.mark.parametrize("case", CASES + STATIC, ids=Case.id)
 def test_outputs_and_gradients_equal_the_reference(case):
     check(case, "triton", "cuda")
 

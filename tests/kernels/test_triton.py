@@ -100,26 +100,29 @@ class Compiled:
         return int(found[2]) + int(found[3])
 
 
-def launches(monkeypatch, steps, dtype=torch.float32, learned=False, neurons=4096, **options):
-    """Return the launches of a scan and its adjoint."""
+def launches(
+    monkeypatch, steps, dtype=torch.float32, learned=False, neurons=4096, static=False, **options
+):
+    """Return the launches of a scan and its adjoint; `static` of one step that is shown often."""
     forward, backward = Launch(provider.forward_kernel), Launch(provider.backward_kernel)
     monkeypatch.setattr(provider, "forward_kernel", forward)
     monkeypatch.setattr(provider, "backward_kernel", backward)
-    x = torch.empty(steps, neurons, dtype=dtype)
-    params = [torch.ones(())] * 3
-    provider.forward(x, None, *params, 0.0, "hard", 0, 1)
+    x, grad_spikes = (torch.empty(t, neurons, dtype=dtype) for t in (1 if static else steps, steps))
+    params, shown = [torch.ones(())] * 3, steps if static else None
+    provider.forward(x, None, *params, 0.0, "hard", 0, 1, shown)
     given = {"reset": "hard", "detach_reset": True, "surrogate": "atan", "surrogate_params": [2.0]}
     given |= options
-    provider.backward(
-        x, None, x, None, *params, 0.0, **given, time_dim=0, channel_dim=1, learned=learned
-    )
+    given |= {"time_dim": 0, "channel_dim": 1, "steps": shown, "learned": learned}
+    provider.backward(grad_spikes, None, x, None, *params, 0.0, **given)
     monkeypatch.undo()
     return forward, backward
 
 
+@pytest.mark.parametrize("static", [False, True])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_kernels_compile_for_each_architecture(arch, monkeypatch, tmp_path):
-    forward, backward = launches(monkeypatch, 4, learned=True, surrogate="erf", detach_reset=False)
+def test_kernels_compile_for_each_architecture(arch, static, monkeypatch, tmp_path):
+    options = {"surrogate": "erf", "detach_reset": False, "static": static}
+    forward, backward = launches(monkeypatch, 4, learned=True, **options)
     for compiled in (forward.compile(arch), backward.compile(arch)):
         assert compiled.stack(tmp_path) == 0
         assert "fma.rn.f32" not in compiled.ptx
@@ -142,6 +145,36 @@ def test_a_forward_and_a_backward_move_20_bytes_a_neuron_and_step(monkeypatch, t
     assert forward.stack(tmp_path) == backward.stack(tmp_path) == 0
 
 
+def test_a_static_input_is_read_once_and_its_gradient_written_once(monkeypatch, tmp_path):
+    steps, neurons_a_thread = 16, 4
+    launched = launches(monkeypatch, steps, static=True)
+    forward, backward = (launch.compile(90) for launch in launched)
+    ahead, rest = forward.loops()
+    assert "ld.global" not in ahead + rest
+    assert forward.bytes(ahead) == 4 * neurons_a_thread * 4
+    of_parameters = 3 * 4
+    x, v, count = 4, 4, 4
+    around = neurons_a_thread * (x + v + count) + of_parameters
+    assert forward.bytes() == forward.bytes(ahead + rest) + around
+    assert not backward.loops()
+    x, grad_x = 4, 4
+    assert backward.bytes() == neurons_a_thread * (4 * steps + x + grad_x) + of_parameters
+    assert backward.ptx.count("ld.global.v4.b32") == steps + 1
+    assert backward.ptx.count("st.global.v4.b32") == 1
+    assert forward.stack(tmp_path) == backward.stack(tmp_path) == 0
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_long_sequences_of_a_static_input_keep_membranes_only(learned, monkeypatch, tmp_path):
+    _, launch = launches(monkeypatch, 100, learned=learned, static=True)
+    compiled = launch.compile(90)
+    neurons_a_thread, steps = launch.given["BLOCK"] // provider.THREADS, launch.given["STEPS"]
+    keep, scan = compiled.loops()
+    assert compiled.bytes(keep) == neurons_a_thread * 4
+    assert compiled.bytes(scan) == neurons_a_thread * (4 * steps + 4)
+    assert compiled.stack(tmp_path) == 0
+
+
 def test_long_sequences_spill_nothing_and_read_x_once_more(monkeypatch, tmp_path):
     _, launch = launches(monkeypatch, 100, learned=True)
     compiled = launch.compile(90)
@@ -156,7 +189,8 @@ def test_long_sequences_spill_nothing_and_read_x_once_more(monkeypatch, tmp_path
     assert 8 + 12 + (pieces - 1) * (4 * steps + 8) / 100 < 24.4
 
 
+@pytest.mark.parametrize("static", [False, True])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_other_types_spill_nothing(dtype, monkeypatch, tmp_path):
-    for launch in launches(monkeypatch, 16, dtype):
+def test_other_types_spill_nothing(dtype, static, monkeypatch, tmp_path):
+    for launch in launches(monkeypatch, 16, dtype, static=static):
         assert launch.compile(90).stack(tmp_path) == 0

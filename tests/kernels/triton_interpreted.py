@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from snnexp.kernels.lif import triton
-from tests.kernels.lif_cases import CASES, EMPTY, F32, Case, check, run
+from tests.kernels.lif_cases import CASES, EMPTY, F32, STATIC, Case, check, run
 
 
-@pytest.mark.parametrize("case", CASES, ids=Case.id)
+@pytest.mark.parametrize("case", CASES + STATIC, ids=Case.id)
 def test_outputs_and_gradients_equal_the_reference(case):
     check(case, "triton")
 

@@ -16,7 +16,6 @@ from snnexp.models.layers import (
     check_steps,
     fast_layout,
     over_time,
-    repeat_steps,
     vote,
 )
 from snnexp.neurons.if_ import IF
@@ -57,9 +56,13 @@ def test_layers_keep_channels_last_on_a_cpu(channels):
     y = ConvSpike(channels, 8, 3, neuron=NEURON)(x)
     assert y.permute(0, 1, 3, 4, 2).is_contiguous()
     assert fast_layout(y).data_ptr() == y.data_ptr()
-    repeated = repeat_steps(y[:1], 3)
-    assert repeated.permute(0, 1, 3, 4, 2).is_contiguous()
-    assert torch.equal(repeated[2], y[0])
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_spikes_of_a_static_input_have_channels_last_too(backend):
+    y = ConvSpike(3, 8, 3, neuron=partial(NEURON, backend=backend))(torch.randn(1, 2, 3, 6, 6), 4)
+    assert y.shape == (4, 2, 8, 6, 6)
+    assert fast_layout(y).data_ptr() == y.data_ptr()
 
 
 def test_norm_over_steps_is_batch_norm_called_once_a_step():
@@ -99,8 +102,9 @@ def test_norms_can_be_synchronised_over_processes():
     torch.testing.assert_close(synced.eval()(x), layer.eval()(x))
 
 
-def test_static_input_is_convolved_once():
-    layer = ConvSpike(3, 4, 3, neuron=NEURON)
+@pytest.mark.parametrize("neuron", [NEURON, None])
+def test_static_input_is_convolved_once(neuron):
+    layer = ConvSpike(3, 4, 3, neuron=neuron)
     calls = []
     layer.conv.register_forward_hook(lambda m, args, out: calls.append(len(args[0])))
     layer.eval()
@@ -108,6 +112,20 @@ def test_static_input_is_convolved_once():
     y = layer(x, steps=5)
     assert calls == [2]
     torch.testing.assert_close(y, layer(x.expand(5, -1, -1, -1, -1)))
+
+
+def test_static_input_under_autocast():
+    torch.manual_seed(0)
+    layer, x = ConvSpike(3, 4, 3, neuron=partial(NEURON, backend="cpu")), torch.randn(1, 2, 3, 6, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x, steps=5)
+        drive = layer.norm(fast_layout(over_time(layer.conv, x)))
+    assert drive.dtype == y.dtype == torch.bfloat16
+    expected = NEURON(4)(drive.repeat_interleave(5, 0)).spikes
+    assert expected.any()
+    assert torch.equal(y, expected)
+    got, want = (torch.autograd.grad(s.square().sum(), layer.conv.weight)[0] for s in (y, expected))
+    torch.testing.assert_close(got, want, rtol=2e-2, atol=2e-2 * float(want.abs().max()))
 
 
 def connected(residual, a, x):

@@ -1,5 +1,7 @@
 """What all neurons promise: no state kept, a sequence in pieces is the sequence, nothing saved."""
 
+import copy
+
 import pytest
 import torch
 
@@ -33,6 +35,21 @@ def test_a_sequence_in_pieces_is_the_sequence(neuron):
     assert torch.equal(torch.cat([first.spikes, second.spikes]), whole.spikes)
     assert torch.equal(second.v, whole.v)
     assert torch.equal(first.count + second.count, whole.count)
+
+
+@pytest.mark.parametrize("time_dim", [0, 1])
+def test_one_step_is_shown_as_often_as_asked(neuron, time_dim):
+    torch.manual_seed(0)
+    neuron = copy.deepcopy(neuron)
+    neuron.time_dim = time_dim
+    x, v0 = grid(8, 3, low=-512, high=1024).unsqueeze(time_dim), grid(8, 3)
+    expected = neuron(x.repeat_interleave(6, time_dim), v0, WEIGHT)
+    got = neuron(x, v0, WEIGHT, steps=6)
+    assert 0 < expected.spikes.mean() < 1
+    for a, b in zip(got, expected, strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match=f"has 6 along its time axis {time_dim}"):
+        neuron(x.repeat_interleave(6, time_dim), v0, WEIGHT, steps=6)
 
 
 def test_a_call_leaves_nothing_behind(neuron):
@@ -85,16 +102,17 @@ def test_lateral_reset_on_a_gpu_is_the_plain_loop_and_says_so():
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 @pytest.mark.parametrize(("make", "options"), [(lif, {}), (s2lif, {"lateral": True})])
-def test_torch_compiles_each_scan_as_one_graph(make, options, backend):
+@pytest.mark.parametrize("steps", [None, 5])
+def test_torch_compiles_each_scan_as_one_graph(make, options, backend, steps):
     torch.manual_seed(0)
     neuron = make(3, time_dim=2, channel_dim=1, backend=backend, **options)
-    x = grid(2, 3, 5, 2, high=256).contiguous(memory_format=torch.channels_last)
+    x = grid(2, 3, 1 if steps else 5, 2, high=256).contiguous(memory_format=torch.channels_last)
     torch._dynamo.reset()
     run = torch.compile(
-        lambda x: neuron(x, weight=WEIGHT).spikes, fullgraph=True, backend="aot_eager"
+        lambda x: neuron(x, weight=WEIGHT, steps=steps).spikes, fullgraph=True, backend="aot_eager"
     )
     grads = []
-    for forward in (run, lambda x: neuron(x, weight=WEIGHT).spikes):
+    for forward in (run, lambda x: neuron(x, weight=WEIGHT, steps=steps).spikes):
         leaf = x.clone().requires_grad_()
         spikes = forward(leaf)
         spikes.square().sum().backward()

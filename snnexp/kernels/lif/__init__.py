@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from snnexp.kernels.backend import Backend, resolve
-from snnexp.kernels.layout import is_dense
+from snnexp.kernels.layout import check_steps, is_dense
 from snnexp.kernels.lif import reference
 from snnexp.kernels.lif.op import lif_op
 from snnexp.surrogates import Surrogate
@@ -19,7 +19,7 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class LIFOutput(NamedTuple):
-    """`spikes` has the shape of x; `v` and `count` lack its time axis."""
+    """`spikes` has the shape of x, all steps of it; `v` and `count` lack its time axis."""
 
     spikes: Tensor
     v: Tensor
@@ -40,15 +40,22 @@ def lif(
     time_dim: int,
     channel_dim: int,
     backend: Backend,
+    steps: int | None = None,
 ) -> LIFOutput:
     """Run a layer of LIF neurons over the whole sequence x; the equations are `reference`'s.
 
     decay, gain, v_th: 0-d, or one value for each of the channels of x. v0: the membrane before the
     first step, of the shape of x without its time axis. State and arithmetic are float32, float64
     for float64 input. Spikes lie in memory like x; an x with gaps or overlaps is copied first.
+
+    With `steps`, x has one step, which is the input of each of that many steps and is not copied
+    for it. Spikes then have that many steps, time outermost in memory, each step lying like x.
+
     Raises ValueError or TypeError for what does not fit, BackendError where `backend` cannot run.
     """
     check(x, v0, (decay, gain, v_th), reset, time_dim, channel_dim)
+    if steps is not None:
+        check_steps(x.shape, time_dim, steps)
     state = torch.float64 if x.dtype == torch.float64 else torch.float32
     x = x if is_dense(x) else x.contiguous()
     # asking costs less than calling `to`
@@ -70,6 +77,7 @@ def lif(
                 surrogate=surrogate,
                 time_dim=time_dim,
                 channel_dim=channel_dim,
+                steps=steps,
             )
         )
     return LIFOutput(
@@ -86,6 +94,7 @@ def lif(
             surrogate.params,
             time_dim,
             channel_dim,
+            steps,
             provider,
         )
     )

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from snnexp.kernels import native
-from snnexp.kernels.allocator import empty_like
-from snnexp.kernels.layout import Layout
+from snnexp.kernels.allocator import empty_like, in_huge_pages
+from snnexp.kernels.layout import Layout, empty_steps
 from snnexp.kernels.lif.cpu_backward import BACKWARD, CONSTANTS, backward_kernel
 from snnexp.kernels.lif.cpu_forward import FORWARD, forward_kernel
 from snnexp.kernels.lif.cpu_tiles import WIDTH
@@ -76,9 +76,10 @@ def _forward(
     v_reset: float,
     reset: str,
     by_channel: bool,
+    static: bool,
 ) -> native.Launch:
     past_cache = _past_cache(layout, stored)
-    kernel = forward_kernel(STORED[stored], STATE[state], reset, by_channel, past_cache)
+    kernel = forward_kernel(STORED[stored], STATE[state], reset, by_channel, past_cache, static)
     sizes = _sizes(layout, state, by_channel)
     return native.Launch(kernel, FORWARD, {**sizes, "v_reset": v_reset})
 
@@ -95,11 +96,13 @@ def _backward(
     surrogate_params: tuple[float, ...],
     by_channel: bool,
     learned: bool,
+    static: bool,
 ) -> native.Launch:
     code = CODES[surrogate]
-    past_cache = _past_cache(layout, stored)
+    # one step goes to memory of a static x, among the many that are read
+    past_cache = not static and _past_cache(layout, stored)
     kernel = backward_kernel(
-        STORED[stored], STATE[state], reset, detach, code, by_channel, learned, past_cache
+        STORED[stored], STATE[state], reset, detach, code, by_channel, learned, past_cache, static
     )
     sizes = _sizes(layout, state, by_channel)
     constants = zip(CONSTANTS, slope_constants(surrogate, surrogate_params), strict=True)
@@ -121,14 +124,15 @@ def forward(
     reset: str,
     time_dim: int,
     channel_dim: int,
+    steps: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the scan of `reference.lif` on a dense x; return (spikes, v, count)."""
-    layout = Layout.of(x, time_dim, channel_dim)
+    spikes = empty_like(x) if steps is None else in_huge_pages(empty_steps(x, time_dim, steps))
+    layout = Layout.of(spikes, time_dim, channel_dim)
     by_channel, params = _params(decay, gain, v_th, channels=layout.channels)
-    spikes = empty_like(x)
     v, count = layout.empty_step(decay.dtype), layout.empty_step(torch.float32)
     if layout.neurons:
-        run = _forward(layout, x.dtype, v.dtype, v_reset, reset, by_channel)
+        run = _forward(layout, x.dtype, v.dtype, v_reset, reset, by_channel, steps is not None)
         run(x, _step(v0, layout), *params, spikes, v, count)
     return spikes, v, count
 
@@ -156,13 +160,14 @@ def backward(
     surrogate_params: Sequence[float],
     time_dim: int,
     channel_dim: int,
+    steps: int | None,
     learned: bool,
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of (x, v0, decay, gain, v_th), grad_spikes lying in memory like x.
+    """Return the gradients of (x, v0, decay, gain, v_th), grad_spikes lying like the spikes.
 
     That of v0 is None without v0, those of the parameters are None unless `learned`.
     """
-    layout = Layout.of(x, time_dim, channel_dim)
+    layout = Layout.of(grad_spikes, time_dim, channel_dim)
     by_channel, params = _params(decay, gain, v_th, channels=layout.channels)
     grad_x = empty_like(x)
     grad_v0 = None if v0 is None else layout.empty_step(decay.dtype)
@@ -179,6 +184,7 @@ def backward(
             tuple(surrogate_params),
             by_channel,
             learned,
+            steps is not None,
         )
     sums = None
     if learned:

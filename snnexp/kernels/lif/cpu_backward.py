@@ -2,7 +2,8 @@
 
 As `snnexp.kernels.lif.cpu_forward`, whose scan it runs again from x, to the last bit: h stays in a
 scratch tile that the cache holds. Where parameters are learned the tile holds v[t-1] - v_reset,
-from which h[t] follows. Gradients are promised to some digits only, so that they may be multiplied
+from which h[t] follows. Where x is `static` the tile holds the sum of its gradient over time, too,
+and stores it at the end. Gradients are promised to some digits only, so that they may be multiplied
 and added in one rounding where the processor can.
 """
 
@@ -24,6 +25,7 @@ from snnexp.kernels.lif.cpu_tiles import (
     OF_DECAY,
     OF_GAIN,
     OF_V_TH,
+    OF_X,
     OTHER,
     SIZES,
     STATE,
@@ -52,8 +54,8 @@ from snnexp.kernels.vectors import (
 )
 
 CONSTANTS = ("c0", "c1", "c2", "c3", "c4")
-#: What the kernel is given, see `cpu_forward`. grad_v and grad_v0 are of the type of the state,
-#: sums [tasks, 3, params] are float64, c0 to c4 are the surrogate's constants.
+#: What the kernel is given, see `cpu_forward`. grad_x has the steps of x, grad_v and grad_v0 are of
+#: the type of the state, sums [tasks, 3, params] are float64, c0 to c4 the surrogate's constants.
 BACKWARD = Record(
     ("grad_s", "grad_v", *GIVEN, "grad_x", "grad_v0", "sums"), SIZES, ("v_reset", *CONSTANTS)
 )
@@ -63,7 +65,7 @@ ARGUMENTS = BACKWARD.dtype
 @njit(**INLINE)
 def again(
     x: Any,
-    at: int,
+    first: int,
     stride: int,
     many: int,
     width: int,
@@ -73,18 +75,23 @@ def again(
     given: Any,
     variant: Any,
 ) -> None:
-    """Run `many` steps of the scan from x[at] on, `stride` apart; ask for as many from `ahead`."""
-    hard, soft, _, _, by_channel, learned, _ = variant
+    """Run `many` steps of the scan from x[first] on, `stride` apart; ask for as many at `ahead`."""
+    hard, soft, _, _, by_channel, learned, _, static = variant
     d, g, th, v_reset, one, zero = given
     for k in range(0, width, LANES):
         v = load_lanes(work[STATE], k)
         if by_channel:
             d, g, th = load_params(work, k)
+        current = zero
+        if static:
+            current = load_lanes(x, first + k)
         for j in range(many):
             p = j * stride + k
             prefetch(ahead + p * x.itemsize)
             u = v - v_reset
-            h = v_reset + d * u + g * load_lanes(x, at + p)
+            if not static:
+                current = load_lanes(x, first + p)
+            h = v_reset + d * u + g * current
             store_lanes(kept, j * width + k, u if learned else h)
             v = membrane_after(hard, soft, h, where(h >= th, one, zero), th, v_reset, one)
         store_lanes(work[STATE], k, v)
@@ -93,6 +100,7 @@ def again(
 @njit(**INLINE)
 def back(
     x: Any,
+    first: int,
     grad_s: Any,
     grad_x: Any,
     at: int,
@@ -106,10 +114,12 @@ def back(
     curve: Any,
     variant: Any,
 ) -> None:
-    """Go back over `many` steps that begin at x[at]; ask for as many from `ahead` on."""
-    hard, soft, detach, code, by_channel, learned, past_cache = variant
+    """Go back over `many` steps that begin at x[first] and grad_s[at]; ask for as many from `ahead`
+    on, and of a static x for the neurons behind these.
+    """
+    hard, soft, detach, code, by_channel, learned, past_cache, static = variant
     d, g, th, v_reset, one, zero = given
-    of_d, of_g, of_th = zero, zero, zero
+    of_d, of_g, of_th, of_x, same = zero, zero, zero, zero, zero
     for k in range(0, width, LANES):
         gv = load_lanes(work[OTHER], k)
         if by_channel:
@@ -117,13 +127,17 @@ def back(
         if learned:
             of_d, of_g = load_lanes(work[OF_DECAY], k), load_lanes(work[OF_GAIN], k)
             of_th = load_lanes(work[OF_V_TH], k)
+        if static:
+            of_x, same = load_lanes(work[OF_X], k), load_lanes(x, first + k)
+            prefetch(address(x, first + width + k))
         for j in range(many - 1, -1, -1):
             p = j * stride + k
             prefetch(ahead + p * x.itemsize)
             h = load_lanes(kept, j * width + k)
-            u, current = h, zero
+            u, current = h, same
             if learned:
-                current = load_lanes(x, at + p)
+                if not static:
+                    current = load_lanes(x, first + p)
                 h = v_reset + d * u + g * current
             spike = where(h >= th, one, zero)
             g_spike, gh = load_lanes(grad_s, at + p), gv
@@ -135,12 +149,16 @@ def back(
                 g_spike = fused(-gv, th, g_spike)
             steep = slope(code, h - th, one, curve)
             gh = fused(g_spike, steep, gh)
-            if past_cache:
+            if static:
+                of_x = of_x + gh
+            elif past_cache:
                 store_lanes_past_cache(grad_x, at + p, g * gh)
             else:
                 store_lanes(grad_x, at + p, g * gh)
             if learned:
-                of_d, of_g = fused(gh, u, of_d), fused(gh, current, of_g)
+                of_d = fused(gh, u, of_d)
+                if not static:
+                    of_g = fused(gh, current, of_g)
                 of_th = fused(-g_spike, steep, of_th)
                 if soft:
                     of_th = fused(-gv, spike, of_th)
@@ -150,6 +168,24 @@ def back(
             store_lanes(work[OF_DECAY], k, of_d)
             store_lanes(work[OF_GAIN], k, of_g)
             store_lanes(work[OF_V_TH], k, of_th)
+        if static:
+            store_lanes(work[OF_X], k, of_x)
+
+
+@njit(**INLINE)
+def finish(
+    x: Any, grad_x: Any, first: int, width: int, work: Any, given: Any, variant: Any
+) -> None:
+    """Store the gradient of a static x from grad_x[first] on: g times the sum of gh over time."""
+    _, _, _, _, by_channel, learned, _, _ = variant
+    _, g, _, _, _, _ = given
+    for k in range(0, width, LANES):
+        of_x = load_lanes(work[OF_X], k)
+        if by_channel:
+            g = load_lanes(work[GAIN], k)
+        store_lanes(grad_x, first + k, g * of_x)
+        if learned:
+            store_lanes(work[OF_GAIN], k, of_x * load_lanes(x, first + k))
 
 
 @lru_cache
@@ -162,6 +198,7 @@ def backward_kernel(
     by_channel: bool,
     learned: bool,
     past_cache: bool,
+    static: bool,
 ) -> Any:
     """Return the adjoint for one type of x, one kind of reset, one surrogate.
 
@@ -170,7 +207,7 @@ def backward_kernel(
     """
     compiled_from = fingerprint(cpu_tiles.__file__)
     hard, soft = reset == "hard", reset == "soft"
-    variant = hard, soft, detach, code, by_channel, learned, past_cache
+    variant = hard, soft, detach, code, by_channel, learned, past_cache, static
 
     @cfunc(SIGNATURE, **OPTIONS)
     def backward(task: int, arguments: int) -> None:
@@ -179,10 +216,10 @@ def backward_kernel(
         a = carray(pointer(arguments), 1, ARGUMENTS)[0]
         outer, steps, inner, below = a.outer, a.steps, a.inner, a.below
         rows, width = a.rows, a.width
-        neurons = outer * inner
-        x = carray(pointer(a.x), neurons * steps, stored)
+        neurons, taken = outer * inner, 1 if static else steps
+        x = carray(pointer(a.x), neurons * taken, stored)
         grad_s = carray(pointer(a.grad_s), neurons * steps, stored)
-        grad_x = carray(pointer(a.grad_x), neurons * steps, stored)
+        grad_x = carray(pointer(a.grad_x), neurons * taken, stored)
         v0 = carray(pointer(a.v0), neurons if a.v0 else 0, state)
         grad_v = carray(pointer(a.grad_v), neurons if a.grad_v else 0, state)
         grad_v0 = carray(pointer(a.grad_v0), neurons if a.grad_v0 else 0, state)
@@ -195,10 +232,11 @@ def backward_kernel(
         given = (*params, lanes_of(v_reset), lanes_of(state(1)), lanes_of(state(0)))
         c0, c1, c2 = lanes_of(state(a.c0)), lanes_of(state(a.c1)), lanes_of(state(a.c2))
         curve = c0, c1, c2, lanes_of(state(a.c3)), lanes_of(state(a.c4))
-        x_tile = aligned(steps * width if rows or inner % LANES else 0, x)
-        gs_tile, gx_tile = aligned(x_tile.size, x), aligned(x_tile.size, x)
+        room = width if rows or inner % LANES else 0
+        x_tile, gx_tile = aligned(taken * room, x), aligned(taken * room, x)
+        gs_tile = aligned(steps * room, x)
         kept = aligned(steps * width, decay)
-        work = aligned(8 * WIDTH, decay).reshape((8, WIDTH))
+        work = aligned(9 * WIDTH, decay).reshape((9, WIDTH))
         for tile in range(a.tiles * task // a.tasks, a.tiles * (task + 1) // a.tasks):
             row, full, i, m = tile_at(tile, outer, inner, rows, width)
             n, first = row * inner + i, row * steps * inner + i
@@ -206,11 +244,12 @@ def backward_kernel(
             packed = rows > 0 or pitch > m
             xs, gss, gxs = x, grad_s, grad_x
             at, stride, beyond = first, inner, first + m
+            only = n if static else first
             if packed:
-                pack(x, first, full, steps, inner, length, x_tile, pitch)
+                pack(x, only, full, taken, inner, length, x_tile, pitch)
                 pack(grad_s, first, full, steps, inner, length, gs_tile, pitch)
                 xs, gss, gxs = x_tile, gs_tile, gx_tile
-                at, stride, beyond = 0, pitch, 0
+                at, stride, beyond, only = 0, pitch, 0, 0
             start(v0, n, v_reset, work[STATE, :m])
             start(grad_v, n, state(0), work[OTHER, :m])
             if by_channel:
@@ -219,25 +258,33 @@ def backward_kernel(
                 spread(v_th, n, below, work[V_TH, :m])
             if learned:
                 work[OF_DECAY:] = 0
+            if static:
+                work[OF_X] = 0
 
             last = (steps - 1) // BLOCK * BLOCK
             for t in range(0, steps, BLOCK):
                 p, hs = at + t * stride, kept[t * pitch :]
                 coming = address(xs, p + BLOCK * stride)
-                if t == last:
+                if static or t == last:
                     coming = address(gss, p)
-                many = min(BLOCK, steps - t)
-                again(xs, p, stride, many, pitch, coming, hs, work, given, variant)
+                many, begin = min(BLOCK, steps - t), only if static else p
+                again(xs, begin, stride, many, pitch, coming, hs, work, given, variant)
             for t in range(last, -1, -BLOCK):
                 p, hs = at + t * stride, kept[t * pitch :]
                 coming = address(gss, p - BLOCK * stride)
                 if t == 0:
-                    coming = address(xs, beyond)
-                many = min(BLOCK, steps - t)
-                back(xs, gss, gxs, p, stride, many, pitch, coming, hs, work, given, curve, variant)
+                    coming = address(gss, p) if static else address(xs, beyond)
+                many, begin = min(BLOCK, steps - t), only if static else p
+                back(
+                    xs, begin, gss, gxs, p, stride, many, pitch, coming, hs, work, given, curve,
+                    variant,
+                )  # fmt: skip
 
+            if static:
+                finish(xs, gxs, only, pitch, work, given, variant)
             if packed:
-                unpack(gx_tile, pitch, first, full, steps, inner, length, grad_x)
+                only = n if static else first
+                unpack(gx_tile, pitch, only, full, taken, inner, length, grad_x)
             if grad_v0.size:
                 grad_v0[n : n + m] = work[OTHER, :m]
             if learned:

@@ -28,8 +28,9 @@ BLOCK = 4
 GIVEN = ("x", "v0", "decay", "gain", "v_th")
 SIZES = ("params", "outer", "steps", "inner", "below", "rows", "width", "tiles", "tasks")
 
-#: rows of a tile's own numbers: state, parameters, and sums for the gradients of the parameters
-STATE, OTHER, DECAY, GAIN, V_TH, OF_DECAY, OF_GAIN, OF_V_TH = range(8)
+#: rows of a tile's own numbers: state, parameters, and sums for the gradients of an x that stays
+#: the same and of the parameters
+STATE, OTHER, DECAY, GAIN, V_TH, OF_X, OF_DECAY, OF_GAIN, OF_V_TH = range(9)
 
 
 @njit(**OPTIONS)

@@ -1,7 +1,8 @@
 """The LIF scan as one operator of torch: autograd, autocast, torch.compile and DDP see one node.
 
 `snnexp::lif` runs a compiled provider forward, `snnexp::lif_backward` runs its adjoint. One tensor
-is saved for the backward, the input x; the membranes are computed again from it.
+is saved for the backward, the input x; the membranes are computed again from it. `steps` says how
+often an x of one step is shown; None: x has its own steps.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from snnexp.kernels.layout import empty_steps
 from snnexp.kernels.operator import Operator
 
 
@@ -33,6 +35,10 @@ def provider_module(provider: str) -> ModuleType:
     raise ValueError(f"no compiled provider {provider!r} of the LIF scan")
 
 
+def _empty_spikes(x: Tensor, time_dim: int, steps: int | None) -> Tensor:
+    return torch.empty_like(x) if steps is None else empty_steps(x, time_dim, steps)
+
+
 def _lif(
     x: Tensor,
     v0: Tensor | None,
@@ -46,11 +52,12 @@ def _lif(
     surrogate_params: Sequence[float],
     time_dim: int,
     channel_dim: int,
+    steps: int | None,
     provider: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (spikes, v, count) of a dense x; see `snnexp.kernels.lif.reference`."""
     outputs: tuple[Tensor, Tensor, Tensor] = provider_module(provider).forward(
-        x, v0, decay, gain, v_th, v_reset, reset, time_dim, channel_dim
+        x, v0, decay, gain, v_th, v_reset, reset, time_dim, channel_dim, steps
     )
     return outputs
 
@@ -68,11 +75,12 @@ def _lif_fake(
     surrogate_params: Sequence[float],
     time_dim: int,
     channel_dim: int,
+    steps: int | None,
     provider: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     step = torch.empty_like(x).select(time_dim, 0)
     return (
-        torch.empty_like(x),
+        _empty_spikes(x, time_dim, steps),
         torch.empty_like(step, dtype=decay.dtype),
         torch.empty_like(step, dtype=torch.float32),
     )
@@ -93,12 +101,14 @@ def _lif_backward(
     surrogate_params: Sequence[float],
     time_dim: int,
     channel_dim: int,
+    steps: int | None,
     learned: bool,
     provider: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of (x, v0, decay, gain, v_th); None where nobody asked for one."""
-    if grad_spikes.stride() != x.stride():
-        same = torch.empty_like(x)
+    like = x if steps is None else empty_steps(x.to("meta"), time_dim, steps)
+    if grad_spikes.stride() != like.stride():
+        same = _empty_spikes(x, time_dim, steps)
         grad_spikes = same.copy_(grad_spikes)
     grads: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = provider_module(provider).backward(
         grad_spikes,
@@ -115,6 +125,7 @@ def _lif_backward(
         surrogate_params,
         time_dim,
         channel_dim,
+        steps,
         learned,
     )
     return grads
@@ -135,6 +146,7 @@ def _lif_backward_fake(
     surrogate_params: Sequence[float],
     time_dim: int,
     channel_dim: int,
+    steps: int | None,
     learned: bool,
     provider: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -175,8 +187,11 @@ def _adjoint(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None) -> Any
     if grad_spikes is None and grad_v is None:
         return (None,) * len(needs)
     *settings, provider = ctx.settings
+    if grad_spikes is None:
+        *_, time_dim, _, steps = settings
+        grad_spikes = _empty_spikes(x, time_dim, steps).zero_()
     grads = lif_backward_op(
-        torch.zeros_like(x) if grad_spikes is None else grad_spikes,
+        grad_spikes,
         grad_v,
         x,
         v0,

@@ -35,7 +35,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from snnexp.kernels.layout import Layout
+from snnexp.kernels.layout import Layout, empty_steps
 from snnexp.surrogates import Surrogate
 
 
@@ -52,15 +52,23 @@ def lif(
     surrogate: Surrogate,
     time_dim: int,
     channel_dim: int,
+    steps: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run equations (1) to (3) over the time axis of a dense x; return (spikes, v, count).
 
     `spikes` has shape, dtype and memory layout of x. `v`, the membrane after the last step, and
     `count`, the spikes of each neuron over all steps (float32, no gradient), lack the time axis.
+    With `steps`, x has one step, which is x[t] at each of that many t: time is then outermost in
+    the memory of spikes, and the gradient of x is a sum over t in the type of the state.
     decay, gain and v_th have the dtype of the state and are 0-d or one value a channel.
     """
-    layout = Layout.of(x, time_dim, channel_dim)
-    x_OTI, state = layout.to_scan(x), decay.dtype
+    state = decay.dtype
+    if steps is None:
+        layout = Layout.of(x, time_dim, channel_dim)
+        drive = layout.to_scan(x).unbind(1)
+    else:
+        layout = Layout.of(empty_steps(x.to("meta"), time_dim, steps), time_dim, channel_dim)
+        drive = (layout.to_step(x.to(state).select(time_dim, 0)),) * steps
     step_ACL = (layout.above, layout.channels, layout.below)
     decay, gain, v_th = (p if p.ndim == 0 else p[:, None] for p in (decay, gain, v_th))
 
@@ -70,8 +78,8 @@ def lif(
         v = layout.to_step(v0.to(state))
     count = torch.zeros(step_ACL, dtype=torch.float32, device=x.device)
     spikes = []
-    for x_OI in x_OTI.unbind(1):
-        h = v_reset + decay * (v - v_reset) + gain * x_OI.reshape(step_ACL).to(state)
+    for x_t in drive:
+        h = v_reset + decay * (v - v_reset) + gain * x_t.reshape(step_ACL).to(state)
         s = surrogate(h - v_th)
         s_reset = s.detach() if detach_reset else s
         if reset == "hard":
@@ -81,7 +89,7 @@ def lif(
         else:
             v = h
         count += s.detach()
-        spikes.append(s.to(x.dtype).view(x_OI.shape))
+        spikes.append(s.to(x.dtype).view(layout.outer, layout.inner))
 
-    spikes_OTI = torch.stack(spikes, 1) if spikes else torch.empty_like(x_OTI)
+    spikes_OTI = torch.stack(spikes, 1) if spikes else torch.empty_like(layout.to_scan(x))
     return layout.from_scan(spikes_OTI), layout.from_step(v), layout.from_step(count)

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from snnexp.kernels.layout import Layout
+from snnexp.kernels.layout import Layout, empty_steps
 from snnexp.kernels.lif.triton_kernels import backward_kernel, forward_kernel
 from snnexp.kernels.slopes import slope_constants
 
@@ -51,7 +51,8 @@ def forward_tile(inner: int, itemsize: int) -> Tile:
 def backward_tile(inner: int, itemsize: int, steps: int, learned: bool) -> Tile:
     """Return the tile of an adjoint: as many neurons a thread as registers hold.
 
-    A thread keeps h of each neuron and step, and x too where parameters are learned.
+    A thread keeps h of each neuron and step, and x too where parameters are learned. A static x
+    leaves that room, but with four sums and all neurons of an access a thread would spill.
     """
     kept = min(triton.next_power_of_2(max(1, steps)), MAX_STEPS)
     words = kept * (max(4, itemsize) + (itemsize if learned else 0)) / 4
@@ -102,10 +103,11 @@ def forward(
     reset: str,
     time_dim: int,
     channel_dim: int,
+    steps: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the scan of `reference.lif` on a dense x; return (spikes, v, count)."""
-    layout = Layout.of(x, time_dim, channel_dim)
-    spikes = torch.empty_like(x)
+    spikes = torch.empty_like(x) if steps is None else empty_steps(x, time_dim, steps)
+    layout = Layout.of(spikes, time_dim, channel_dim)
     v = torch.empty(layout.neurons, dtype=decay.dtype, device=x.device)
     count = torch.empty(layout.neurons, dtype=torch.float32, device=x.device)
     if layout.neurons:
@@ -122,6 +124,7 @@ def forward(
                 count,
                 v_reset=v_reset,
                 RESET=reset,
+                STATIC=steps is not None,
                 **_by_channel(decay, gain, v_th),
                 **_sizes(layout, tile, decay.dtype),
                 **OPTIONS,
@@ -144,13 +147,14 @@ def backward(
     surrogate_params: Sequence[float],
     time_dim: int,
     channel_dim: int,
+    steps: int | None,
     learned: bool,
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of (x, v0, decay, gain, v_th), grad_spikes lying in memory like x.
+    """Return the gradients of (x, v0, decay, gain, v_th), grad_spikes lying like the spikes.
 
     That of v0 is None without v0, those of the parameters are None unless `learned`.
     """
-    layout = Layout.of(x, time_dim, channel_dim)
+    layout = Layout.of(grad_spikes, time_dim, channel_dim)
     tile = backward_tile(layout.inner, x.itemsize, layout.steps, learned)
     params = (decay, gain, v_th)
 
@@ -187,6 +191,7 @@ def backward(
                 SURROGATE=surrogate,
                 GROUP=group,
                 STEPS=tile.steps,
+                STATIC=steps is not None,
                 **_by_channel(*params),
                 **_sizes(layout, tile, decay.dtype),
                 **OPTIONS,

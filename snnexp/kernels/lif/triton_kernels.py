@@ -9,6 +9,8 @@ How it works, and why:
 - *h is recomputed in the backward*, from x, for up to `STEPS` steps at once, and stays in
   registers: 8 bytes a neuron and step forward and 12 backward at float32. Longer sequences are
   cut: a first pass over x keeps one membrane every `STEPS` steps, 4 bytes a neuron and step more.
+- *A drive that stays the same is read once*: with `STATIC` x has one step, which is the input of
+  each and stays in registers, as does the sum over time of its gradient.
 - *No fused multiply-add*: every launch passes `enable_fp_fusion=False`, so that spikes are the
   reference's to the last bit (see reference.py).
 - *No atomics.* Gradients of parameters leave as partial sums of neighbours in one channel; torch
@@ -133,6 +135,7 @@ def forward_kernel(
     BLOCK: tl.constexpr,
     STATE: tl.constexpr,
     INDEX: tl.constexpr,
+    STATIC: tl.constexpr,
 ):
     """Run the scan: read x, v0, decay, gain, v_th; fill s, v, count."""
     inner = units.to(tl.int64) * VEC
@@ -145,12 +148,15 @@ def forward_kernel(
     rest = tl.full([], v_reset, STATE)
     vs = membrane(v0, n, exists, rest, BLOCK)
     counts = tl.zeros([BLOCK], tl.float32)
+    if STATIC:
+        same = tl.load(x + at, mask=exists, other=0)
 
     ahead = steps // AHEAD * AHEAD
     for t in range(0, ahead, AHEAD):
         xs = ()
         for i in tl.static_range(AHEAD):
-            xs += (tl.load(x + (t + i) * inner + at, mask=exists, other=0),)
+            xt = same if STATIC else tl.load(x + (t + i) * inner + at, mask=exists, other=0)
+            xs += (xt,)
         for i in tl.static_range(AHEAD):
             h = charge(xs[i].to(STATE), vs, rest, d, g)
             spike = (h >= th).to(STATE)
@@ -158,7 +164,7 @@ def forward_kernel(
             counts += spike.to(tl.float32)
             tl.store(s + (t + i) * inner + at, spike.to(s.dtype.element_ty), mask=exists)
     for t in range(ahead, steps):
-        xt = tl.load(x + t * inner + at, mask=exists, other=0)
+        xt = same if STATIC else tl.load(x + t * inner + at, mask=exists, other=0)
         h = charge(xt.to(STATE), vs, rest, d, g)
         spike = (h >= th).to(STATE)
         vs = after(h, spike, rest, th, RESET)
@@ -208,11 +214,13 @@ def backward_kernel(
     STEPS: tl.constexpr,
     STATE: tl.constexpr,
     INDEX: tl.constexpr,
+    STATIC: tl.constexpr,
 ):
     """Run the adjoint of the scan, derived in kernels/README.md.
 
-    Reads grad_s, grad_v and what the scan reads; fills grad_x, grad_v0 and, where parameters are
-    learned, their sums: of `GROUP` neighbours where there is one value a channel, else of `BLOCK`.
+    Reads grad_s, grad_v and what the scan reads; fills grad_x, of as many steps as x, grad_v0 and,
+    where parameters are learned, their sums: of `GROUP` neighbours where there is one value a
+    channel, else of `BLOCK`.
     `kept` has room for the membranes between pieces of `STEPS` steps; None: all fit in one piece.
     """
     inner = units.to(tl.int64) * VEC
@@ -230,6 +238,8 @@ def backward_kernel(
     k3 = tl.full([], c3, STATE)
     k4 = tl.full([], c4, STATE)
     first = membrane(v0, n, exists, rest, BLOCK)
+    if STATIC:
+        same = tl.load(x + at, mask=exists, other=0)
 
     last = 0
     if kept is not None:
@@ -240,7 +250,8 @@ def backward_kernel(
                 t = piece * STEPS + j
                 xs = ()
                 for i in tl.static_range(AHEAD):
-                    xs += (tl.load(x + (t + i) * inner + at, mask=exists, other=0),)
+                    to_come = x + (t + i) * inner + at
+                    xs += (same if STATIC else tl.load(to_come, mask=exists, other=0),)
                 for i in tl.static_range(AHEAD):
                     h = charge(xs[i].to(STATE), v, rest, d, g)
                     v = after(h, (h >= th).to(STATE), rest, th, RESET)
@@ -248,6 +259,7 @@ def backward_kernel(
         tl.debug_barrier()
 
     gv = membrane(grad_v, n, exists, tl.zeros([], STATE), BLOCK)
+    g_x = tl.zeros([BLOCK], STATE)
     g_decay = tl.zeros([BLOCK], STATE)
     g_gain = tl.zeros([BLOCK], STATE)
     g_th = tl.zeros([BLOCK], STATE)
@@ -260,7 +272,8 @@ def backward_kernel(
         xs, hs, v = (), (), start
         for i in tl.static_range(STEPS):
             t = piece * STEPS + i
-            xt = tl.load(x + t * inner + at, mask=exists & (t < steps), other=0)
+            here = exists & (t < steps)
+            xt = same if STATIC else tl.load(x + t * inner + at, mask=here, other=0)
             h = charge(xt.to(STATE), v, rest, d, g)
             v = after(h, (h >= th).to(STATE), rest, th, RESET)
             xs += (xt,)
@@ -285,21 +298,28 @@ def backward_kernel(
                 g_spike -= gv * th
             fired = g_spike * slope(h - th, k0, k1, k2, k3, k4, SURROGATE)
             gh += fired
-            tl.store(
-                grad_x + t * inner + at,
-                (g * gh).to(grad_x.dtype.element_ty),
-                mask=exists & (t < steps),
-            )
+            if STATIC:
+                g_x += tl.where(t < steps, gh, 0)
+            else:
+                tl.store(
+                    grad_x + t * inner + at,
+                    (g * gh).to(grad_x.dtype.element_ty),
+                    mask=exists & (t < steps),
+                )
             if sum_decay is not None:
                 v = start
                 if i > 0:
                     h = hs[i - 1]
                     v = after(h, (h >= th).to(STATE), rest, th, RESET)
                 g_decay += tl.where(t < steps, gh * (v - rest), 0)
-                g_gain += tl.where(t < steps, gh * xs[i].to(STATE), 0)
+                if not STATIC:
+                    g_gain += tl.where(t < steps, gh * xs[i].to(STATE), 0)
                 g_th -= tl.where(t < steps, fired + gv * spike if RESET == "soft" else fired, 0)
             gv = tl.where(t < steps, d * gh, gv)
 
+    if STATIC:
+        tl.store(grad_x + at, (g * g_x).to(grad_x.dtype.element_ty), mask=exists)
+        g_gain = g_x * same.to(STATE)
     if grad_v0 is not None:
         tl.store(grad_v0 + n, gv, mask=exists)
     if sum_decay is not None:
