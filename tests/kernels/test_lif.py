@@ -137,9 +137,12 @@ def test_a_static_input_gives_the_same_spikes_whatever_it_is():
         assert torch.equal(a, b)
 
 
-def test_a_static_input_and_its_gradient_are_never_copied():
+# the stride of an axis of length 1 says nothing
+@pytest.mark.parametrize("batch_stride", [2**16, 1])
+def test_a_static_input_and_its_gradients_are_never_copied(batch_stride):
     steps, neurons = 16, 2**16
     x, grad = torch.rand(1, 1, neurons, requires_grad=True), torch.rand(steps, 1, neurons)
+    grad = grad.as_strided(grad.shape, (neurons, batch_stride, 1))
 
     def step():
         torch.autograd.grad(arguments(x, steps=steps).spikes, x, grad)

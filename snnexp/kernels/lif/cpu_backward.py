@@ -266,7 +266,7 @@ def backward_kernel(
                 p, hs = at + t * stride, kept[t * pitch :]
                 coming = address(xs, p + BLOCK * stride)
                 if static or t == last:
-                    coming = address(gss, p)
+                    coming = address(gss, at + last * stride)
                 many, begin = min(BLOCK, steps - t), only if static else p
                 again(xs, begin, stride, many, pitch, coming, hs, work, given, variant)
             for t in range(last, -1, -BLOCK):

@@ -39,6 +39,14 @@ def _empty_spikes(x: Tensor, time_dim: int, steps: int | None) -> Tensor:
     return torch.empty_like(x) if steps is None else empty_steps(x, time_dim, steps)
 
 
+def _lie_alike(a: Tensor, b: Tensor) -> bool:
+    """Say whether tensors of one shape lie alike in memory; strides of single steps say nothing."""
+    if a.stride() == b.stride():
+        return True
+    axes = zip(a.shape, a.stride(), b.stride(), strict=True)
+    return all(i == j for n, i, j in axes if n != 1)
+
+
 def _lif(
     x: Tensor,
     v0: Tensor | None,
@@ -107,7 +115,7 @@ def _lif_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of (x, v0, decay, gain, v_th); None where nobody asked for one."""
     like = x if steps is None else empty_steps(x.to("meta"), time_dim, steps)
-    if grad_spikes.stride() != like.stride():
+    if not _lie_alike(grad_spikes, like):
         same = _empty_spikes(x, time_dim, steps)
         grad_spikes = same.copy_(grad_spikes)
     grads: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = provider_module(provider).backward(
