@@ -9,6 +9,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from snnexp.neurons.base import Neuron, NeuronOutput
+from snnexp.neurons.if_ import IF
+from snnexp.surrogates import ATan
 
 
 class Leaky(Neuron):
@@ -52,6 +54,26 @@ class ConvOverTime(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.lif(3 * self.conv(x)).spikes
+
+
+class Shown(nn.Module):
+    """A picture [B, F] whose drive the first neurons see at each of five steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        surrogate = ATan(alpha=2.0)
+        self.fc = nn.Linear(4, 6)
+        self.neuron = IF(6, v_th=1.0, v_reset=0.0, reset="hard", detach_reset=True,
+                         surrogate=surrogate, backend="cpu")  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.neuron(3 * self.fc(x[None]), steps=5).spikes
+
+
+@pytest.fixture
+def shown() -> Shown:
+    torch.manual_seed(0)
+    return Shown()
 
 
 @pytest.fixture

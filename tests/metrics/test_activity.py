@@ -68,6 +68,17 @@ def test_streaming_equals_stored_spikes_with_an_uneven_last_batch(time_first):
     assert 0 < total["rate"] < 1
 
 
+def test_a_static_input_counts_at_each_step_it_is_shown(shown):
+    tape, activity = Tape(shown, spikes=True), Activity(dt=0.01)
+    y_TBF = shown(torch.randn(3, 4))
+    assert tape["neuron"].steps == 5
+    assert y_TBF.any()
+    activity.update(tape)
+    _, expected = brute_force({"neuron": [spikes_of(tape, "neuron").detach()]}, dt=0.01)
+    assert activity.compute()["total"] == pytest.approx(expected)
+    assert expected["rate"] == pytest.approx(y_TBF.mean().item())
+
+
 def test_batch_axis_of_a_layer_that_keeps_time_behind_channels(conv_over_time):
     tape, activity = Tape(conv_over_time, spikes=True), Activity()
     kept = []

@@ -148,6 +148,14 @@ def test_network_figures(time_first):
     assert figures["activation_sparsity"] == pytest.approx(1 - active)
 
 
+def test_a_static_input_is_weighted_once_and_updates_membranes_at_each_step(shown):
+    x = torch.randn(3, 4)
+    figures = measure(shown, x, samples=3)
+    assert figures["layers"]["fc"]["dense"] == 4 * 6
+    assert figures["membrane_updates"] == 5 * 6
+    assert figures["activation_sparsity"] == pytest.approx(1 - shown(x).mean().item())
+
+
 def test_lateral_reset_counts_each_spike_once_for_each_neuron_it_reaches(conv_over_time):
     conv_over_time.lif.lateral = True
     x = torch.randn(3, 2, 8, 5)
