@@ -41,6 +41,7 @@ from scripts.bench_timing import copy_gbps, medians, peak_bytes, saved_bytes
 from snnexp.kernels import allocator, native
 from snnexp.kernels.lateral import lateral
 from snnexp.kernels.lif import Reset, lif
+from snnexp.kernels.lif.settings import Scan
 from snnexp.surrogates import ATan, Sigmoid
 
 STEPS, CHANNELS, THREADS = 16, 64, 2
@@ -309,13 +310,12 @@ def bare_kernels(n: int) -> Iterator[tuple[str, Callable[[], None], int]]:
 
     x = torch.randn(STEPS, 1, n) + 0.5
     half, one = torch.tensor(0.5), torch.tensor(1.0)
-    neuron = (x, None, half, half, one, 0.0, "hard")
-    forward, spikes = launch_of(lambda: cpu.forward(*neuron, 0, 2))
+    scan = Scan(0.0, "hard", True, "atan", (2.0,), time_dim=0, channel_dim=2, steps=None)
+    neuron = (x, None, half, half, one, scan)
+    forward, spikes = launch_of(lambda: cpu.forward(*neuron))
     yield "lif forward", forward, x.nbytes + sum(o.nbytes for o in spikes)
     grad = torch.randn_like(x)
-    backward, grads = launch_of(
-        lambda: cpu.backward(grad, None, *neuron, True, "atan", (2.0,), 0, 2, None, False)
-    )
+    backward, grads = launch_of(lambda: cpu.backward(grad, None, *neuron, learned=False))
     yield (
         "lif backward",
         backward,

@@ -34,15 +34,29 @@ def memory_order(stride: tuple[int, ...]) -> tuple[int, ...]:
 
 def is_dense(x: Tensor) -> bool:
     """Say whether x covers its memory without gaps or overlaps, in any order of its axes."""
-    if x.is_contiguous() or x.numel() == 0:
+    return x.is_contiguous() or strides_are_dense(x.shape, x.stride())
+
+
+def strides_are_dense(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Say so of a tensor of this shape and stride."""
+    if 0 in shape:
         return True
     expected = 1
-    for axis in reversed(memory_order(x.stride())):
-        if x.shape[axis] != 1:
-            if x.stride(axis) != expected:
+    for axis in reversed(memory_order(stride)):
+        if shape[axis] != 1:
+            if stride[axis] != expected:
                 return False
-            expected *= x.shape[axis]
+            expected *= shape[axis]
     return True
+
+
+def lie_alike(
+    shape: tuple[int, ...], stride: tuple[int, ...], other_stride: tuple[int, ...]
+) -> bool:
+    """Say whether tensors of one shape lie alike in memory; strides of single steps say nothing."""
+    if stride == other_stride:
+        return True
+    return all(a == b for n, a, b in zip(shape, stride, other_stride, strict=True) if n != 1)
 
 
 def _time_first(x: Tensor, time_dim: int) -> tuple[list[int], list[int]]:
@@ -147,8 +161,15 @@ class Layout:
     @classmethod
     def of(cls, x: Tensor, time_dim: int, channel_dim: int) -> Layout:
         """Return the layout of a dense x."""
+        return cls.of_strides(x.shape, x.stride(), time_dim, channel_dim)
+
+    @staticmethod
+    def of_strides(
+        shape: tuple[int, ...], stride: tuple[int, ...], time_dim: int, channel_dim: int
+    ) -> Layout:
+        """Return the layout of a dense tensor of this shape and stride."""
         of = _layout if torch.compiler.is_compiling() else _known_layout
-        return of(x.shape, x.stride(), time_dim, channel_dim)
+        return of(shape, stride, time_dim, channel_dim)
 
     def to_scan(self, x: Tensor) -> Tensor:
         """View a tensor that lies in memory like x as x_OTI; copy one that does not."""

@@ -44,11 +44,7 @@ class Operator:
 
     def __call__(self, *args: Any) -> Any:
         """Call the operator; its first argument is a tensor."""
-        if (
-            torch.compiler.is_compiling()
-            or torch._C._len_torch_dispatch_stack()
-            or type(args[0]) not in (Tensor, torch.nn.Parameter)
-        ):
+        if not is_plain(args[0]):
             return self.overload(*args)
         if self.derivative is not None and _tracked(args):
             return self.derivative.apply(*args)
@@ -64,6 +60,15 @@ class Operator:
         assert self.derivative is not None
         with torch._C._AutoDispatchBelowAutograd():
             return self.derivative.apply(*args) if _tracked(args) else self.overload(*args)
+
+
+def is_plain(x: Any) -> bool:
+    """Say whether a call with x may go past the dispatcher: nobody traces or watches operators."""
+    return (
+        not torch.compiler.is_compiling()
+        and not torch._C._len_torch_dispatch_stack()
+        and type(x) in (Tensor, torch.nn.Parameter)
+    )
 
 
 def _tracked(args: tuple[Any, ...]) -> bool:

@@ -5,11 +5,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from scripts.bench_timing import peak_bytes, saved_bytes
 from snnexp.kernels.backend import BackendError
 from snnexp.kernels.layout import Layout
-from snnexp.kernels.lif import cpu, lif
+from snnexp.kernels.lif import cpu, direct, lif
 from snnexp.kernels.lif.cpu_backward import backward_kernel
 from snnexp.kernels.lif.cpu_forward import forward_kernel
 from snnexp.kernels.lif.op import lif_op
@@ -156,11 +157,11 @@ def test_a_static_input_and_its_gradients_are_never_copied(batch_stride):
 def all_past_the_caches(monkeypatch):
     """Treat every output as one that no cache could hold."""
     monkeypatch.setattr(cpu, "STREAM_BYTES", 0)
-    for launch in (cpu._forward, cpu._backward):
-        launch.cache_clear()
+    for plans in (cpu.plan, direct._fitting):
+        plans.cache_clear()
     yield
-    for launch in (cpu._forward, cpu._backward):
-        launch.cache_clear()
+    for plans in (cpu.plan, direct._fitting):
+        plans.cache_clear()
 
 
 # one tile, several of them, several with a shorter last one; steps in whole fours and not
@@ -276,3 +277,26 @@ def test_the_operator_passes_torchs_own_checks(steps):
         given,
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )
+
+
+class Watching(TorchDispatchMode):
+    """Lets operators through; while it is on, calls go through the dispatcher."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        self.seen.append(str(op))
+        return op(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("case", [Case(shape=(5, 2, 7)), *STATIC[:1]], ids=Case.id)
+def test_a_watched_call_computes_the_same(case):
+    alone = run_case(case, "cpu")
+    with Watching() as watch:
+        watched = run_case(case, "cpu")
+    assert {"snnexp.lif.default", "snnexp.lif_backward.default"} <= set(watch.seen)
+    for ours, theirs in zip(alone, watched, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert torch.equal(a, b)

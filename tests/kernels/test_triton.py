@@ -15,6 +15,7 @@ from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 from snnexp.kernels.lif import triton as provider  # noqa: E402
+from snnexp.kernels.lif.settings import Scan  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURES = (80, 90, 100, 120)
@@ -108,12 +109,11 @@ def launches(
     monkeypatch.setattr(provider, "forward_kernel", forward)
     monkeypatch.setattr(provider, "backward_kernel", backward)
     x, grad_spikes = (torch.empty(t, neurons, dtype=dtype) for t in (1 if static else steps, steps))
-    params, shown = [torch.ones(())] * 3, steps if static else None
-    provider.forward(x, None, *params, 0.0, "hard", 0, 1, shown)
-    given = {"reset": "hard", "detach_reset": True, "surrogate": "atan", "surrogate_params": [2.0]}
-    given |= options
-    given |= {"time_dim": 0, "channel_dim": 1, "steps": shown, "learned": learned}
-    provider.backward(grad_spikes, None, x, None, *params, 0.0, **given)
+    params = [torch.ones(())] * 3
+    scan = Scan(0.0, "hard", True, "atan", (2.0,), 0, 1, steps if static else None)
+    scan = scan._replace(**options)
+    provider.forward(x, None, *params, scan)
+    provider.backward(grad_spikes, None, x, None, *params, scan, learned)
     monkeypatch.undo()
     return forward, backward
 

@@ -9,7 +9,8 @@ from snnexp.kernels.backend import Backend, BackendError, Provider, resolve
 from snnexp.kernels.lateral import reference
 from snnexp.kernels.lateral.op import lateral_op
 from snnexp.kernels.layout import is_dense
-from snnexp.kernels.lif import LIFOutput, check
+from snnexp.kernels.lif import LIFOutput
+from snnexp.kernels.lif.settings import Scan, check
 from snnexp.surrogates import Surrogate
 
 
@@ -47,7 +48,10 @@ def lateral(
     Equations and shapes are those of `reference`; the rest is as for `snnexp.kernels.lif.lif`.
     Raises ValueError or TypeError for what does not fit, BackendError where `backend` cannot run.
     """
-    check(x, v0, (decay, gain, v_th), "soft", time_dim, channel_dim)
+    scan = Scan(
+        0.0, "soft", detach_reset, surrogate.name, surrogate.params, time_dim, channel_dim, None
+    )
+    check(x, v0, decay, gain, v_th, scan)
     channels = x.shape[channel_dim]
     if reset_CC.shape != (channels, channels):
         raise ValueError(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from snnexp.kernels.backend import Backend, resolve
-from snnexp.kernels.layout import check_steps, is_dense
+from snnexp.kernels.layout import is_dense
 from snnexp.kernels.lif import reference
 from snnexp.kernels.lif.op import lif_op
+from snnexp.kernels.lif.settings import Reset, Scan, check
+from snnexp.kernels.operator import is_plain
 from snnexp.surrogates import Surrogate
 
-Reset = Literal["hard", "soft", "none"]
-DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+__all__ = ["LIFOutput", "Reset", "lif"]
 
 
 class LIFOutput(NamedTuple):
@@ -53,105 +55,32 @@ def lif(
 
     Raises ValueError or TypeError for what does not fit, BackendError where `backend` cannot run.
     """
-    check(x, v0, (decay, gain, v_th), reset, time_dim, channel_dim)
-    if steps is not None:
-        check_steps(x.shape, time_dim, steps)
-    state = torch.float64 if x.dtype == torch.float64 else torch.float32
-    x = x if is_dense(x) else x.contiguous()
-    # asking costs less than calling `to`
-    if not decay.dtype == gain.dtype == v_th.dtype == state:
-        decay, gain, v_th = decay.to(state), gain.to(state), v_th.to(state)
-    v0 = None if v0 is None else v0.to(state)
     provider = resolve(backend, x.device)
-    if provider == "reference":
-        return LIFOutput(
-            *reference.lif(
-                x,
-                v0,
-                decay,
-                gain,
-                v_th,
-                v_reset=v_reset,
-                reset=reset,
-                detach_reset=detach_reset,
-                surrogate=surrogate,
-                time_dim=time_dim,
-                channel_dim=channel_dim,
-                steps=steps,
-            )
-        )
-    return LIFOutput(
-        *lif_op(
-            x,
-            v0,
-            decay,
-            gain,
-            v_th,
-            v_reset,
-            reset,
-            detach_reset,
-            surrogate.name,
-            surrogate.params,
-            time_dim,
-            channel_dim,
-            steps,
-            provider,
-        )
-    )
-
-
-def check(
-    x: Tensor,
-    v0: Tensor | None,
-    params: tuple[Tensor, Tensor, Tensor],
-    reset: str,
-    time_dim: int,
-    channel_dim: int,
-) -> None:
-    """Raise ValueError or TypeError for what a scan cannot take."""
-    decay, gain, v_th = params
-    fit = _fit if torch.compiler.is_compiling() else _known_fit
-    fit(
-        x.dtype,
-        x.shape,
-        None if v0 is None else v0.shape,
-        decay.shape,
-        gain.shape,
-        v_th.shape,
+    scan = Scan(
+        v_reset,
         reset,
+        detach_reset,
+        surrogate.name,
+        surrogate.params,
         time_dim,
         channel_dim,
+        steps,
     )
+    if provider == "cpu" and is_plain(x):
+        return LIFOutput(*_direct()(x, v0, decay, gain, v_th, scan))
+    check(x, v0, decay, gain, v_th, scan)
+    state = torch.float64 if x.dtype == torch.float64 else torch.float32
+    x = x if is_dense(x) else x.contiguous()
+    decay, gain, v_th = decay.to(state), gain.to(state), v_th.to(state)
+    v0 = None if v0 is None else v0.to(state)
+    if provider == "reference":
+        return LIFOutput(*reference.lif(x, v0, decay, gain, v_th, scan, surrogate))
+    return LIFOutput(*lif_op(x, v0, decay, gain, v_th, *scan, provider))
 
 
-def _fit(
-    dtype: torch.dtype,
-    shape: torch.Size,
-    v0: torch.Size | None,
-    decay: torch.Size,
-    gain: torch.Size,
-    v_th: torch.Size,
-    reset: str,
-    time_dim: int,
-    channel_dim: int,
-) -> None:
-    if dtype not in DTYPES:
-        raise TypeError(f"x has dtype {dtype}, expected one of {', '.join(map(str, DTYPES))}")
-    if reset not in get_args(Reset):
-        raise ValueError(f"reset={reset!r}, expected one of {', '.join(get_args(Reset))}")
-    if time_dim % len(shape) == channel_dim % len(shape):
-        raise ValueError(f"time_dim and channel_dim both name axis {time_dim} of {tuple(shape)}")
-    channels = shape[channel_dim]
-    for name, p in zip(("decay", "gain", "v_th"), (decay, gain, v_th), strict=True):
-        if len(p) and p != (channels,):
-            raise ValueError(
-                f"{name} has shape {tuple(p)}, expected () or ({channels},): axis "
-                f"{channel_dim} of x {tuple(shape)} holds the channels"
-            )
-    step = [n for axis, n in enumerate(shape) if axis != time_dim % len(shape)]
-    if v0 is not None and list(v0) != step:
-        raise ValueError(f"v0 has shape {list(v0)}, expected {step}: x without time")
+@lru_cache
+def _direct() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """Import Numba's kernels when they are first needed; once, for an import costs time again."""
+    from snnexp.kernels.lif import direct
 
-
-# As for layouts: what fitted once fits again, and torch.compile traces no cache.
-_known_fit = lru_cache(maxsize=1024)(_fit)
+    return direct.lif

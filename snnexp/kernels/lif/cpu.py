@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from snnexp.kernels.layout import Layout, empty_steps
 from snnexp.kernels.lif.cpu_backward import BACKWARD, CONSTANTS, backward_kernel
 from snnexp.kernels.lif.cpu_forward import FORWARD, forward_kernel
 from snnexp.kernels.lif.cpu_tiles import WIDTH
+from snnexp.kernels.lif.settings import Scan
 from snnexp.kernels.slopes import CODES, slope_constants
 from snnexp.kernels.vectors import LANES, whole_lanes
 
@@ -67,82 +67,149 @@ def _past_cache(layout: Layout, stored: torch.dtype) -> bool:
     return large and layout.inner >= SHORT_ROW and layout.inner % LANES == 0
 
 
+class Plan:
+    """A scan of one kind on tensors of one shape: all that calls have in common.
+
+    x is dense, of this dtype, shape and stride. The kernel of the backward is compiled when it is
+    first needed.
+    """
+
+    def __init__(
+        self,
+        dtype: torch.dtype,
+        shape: tuple[int, ...],
+        stride: tuple[int, ...],
+        by_channel: bool,
+        scan: Scan,
+    ) -> None:
+        self.scan, self.by_channel, self.static = scan, by_channel, scan.steps is not None
+        self.stored = dtype
+        self.state = torch.float64 if dtype == torch.float64 else torch.float32
+        if scan.steps is not None:
+            x = torch.empty_strided(shape, stride, device="meta")
+            spikes = empty_steps(x, scan.time_dim, scan.steps)
+            shape, stride = spikes.shape, spikes.stride()
+        self.layout = Layout.of_strides(shape, stride, scan.time_dim, scan.channel_dim)
+        self.shape, self.stride = shape, stride
+        self._backward: dict[bool, native.Launch] = {}
+
+    @cached_property
+    def _forward(self) -> native.Launch | None:
+        if not self.layout.neurons:
+            return None
+        past_cache = _past_cache(self.layout, self.stored)
+        types = STORED[self.stored], STATE[self.state]
+        kernel = forward_kernel(*types, self.scan.reset, self.by_channel, past_cache, self.static)
+        sizes = _sizes(self.layout, self.state, self.by_channel)
+        return native.Launch(kernel, FORWARD, {**sizes, "v_reset": self.scan.v_reset})
+
+    def _adjoint(self, learned: bool) -> native.Launch:
+        if (launch := self._backward.get(learned)) is not None:
+            return launch
+        scan = self.scan
+        # one step goes to memory of a static x, among the many that are read
+        past_cache = not self.static and _past_cache(self.layout, self.stored)
+        kernel = backward_kernel(
+            STORED[self.stored],
+            STATE[self.state],
+            scan.reset,
+            scan.detach_reset,
+            CODES[scan.surrogate],
+            self.by_channel,
+            learned,
+            past_cache,
+            self.static,
+        )
+        constants = slope_constants(scan.surrogate, scan.surrogate_params)
+        self._backward[learned] = native.Launch(
+            kernel,
+            BACKWARD,
+            {
+                **_sizes(self.layout, self.state, self.by_channel),
+                "v_reset": scan.v_reset,
+                **dict(zip(CONSTANTS, constants, strict=True)),
+            },
+        )
+        return self._backward[learned]
+
+    def _params(self, *params: Tensor) -> tuple[Tensor, ...]:
+        """Return the parameters in one length."""
+        if not self.by_channel:
+            return params
+        return tuple([p.expand(self.layout.channels).contiguous() for p in params])
+
+    def _step(self, v: Tensor | None) -> Tensor | None:
+        """Return one step's values with the neurons in the order of memory."""
+        return None if v is None else self.layout.to_step(v).contiguous()
+
+    def empty_spikes(self, x: Tensor) -> Tensor:
+        """Return memory for the spikes of x, or their gradient, as they lie."""
+        if not self.static:
+            return empty_like(x)
+        return in_huge_pages(x.new_empty_strided(self.shape, self.stride))
+
+    def forward(
+        self, x: Tensor, v0: Tensor | None, decay: Tensor, gain: Tensor, v_th: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the scan of `reference.lif`; return (spikes, v, count)."""
+        run, step = self._forward, (self.layout.step_shape, self.layout.step_stride)
+        spikes = self.empty_spikes(x)
+        v = x.new_empty_strided(*step, dtype=self.state)
+        count = x.new_empty_strided(*step, dtype=torch.float32)
+        if run is not None:
+            run(x, self._step(v0), *self._params(decay, gain, v_th), spikes, v, count)
+        return spikes, v, count
+
+    def backward(
+        self,
+        grad_spikes: Tensor,
+        grad_v: Tensor | None,
+        x: Tensor,
+        v0: Tensor | None,
+        decay: Tensor,
+        gain: Tensor,
+        v_th: Tensor,
+        learned: bool,
+    ) -> tuple[Tensor | None, ...]:
+        """Return the gradients of (x, v0, decay, gain, v_th), grad_spikes lying like the spikes.
+
+        That of v0 is None without v0, those of the parameters are None unless `learned`.
+        """
+        layout = self.layout
+        grad_x = empty_like(x)
+        grad_v0 = None if v0 is None else layout.empty_step(self.state)
+        run = self._adjoint(learned) if layout.neurons else None
+        sums = None
+        if learned:
+            groups = layout.channels if self.by_channel else 1
+            sums = torch.zeros(run.tasks if run else 0, 3, groups, dtype=torch.float64)
+        if run is not None:
+            params = self._params(decay, gain, v_th)
+            run(grad_spikes, self._step(grad_v), x, self._step(v0), *params, grad_x, grad_v0, sums)
+        if sums is None:
+            return grad_x, grad_v0, None, None, None
+        # an operator's outputs must not share memory
+        of_params = [
+            (total if p.ndim else total.sum()).to(p.dtype, copy=True)
+            for total, p in zip(sums.sum(0), (decay, gain, v_th), strict=True)
+        ]
+        return grad_x, grad_v0, *of_params
+
+
 # A net calls its layers with the same few shapes in every step.
-@lru_cache(maxsize=1024)
-def _forward(
-    layout: Layout,
-    stored: torch.dtype,
-    state: torch.dtype,
-    v_reset: float,
-    reset: str,
-    by_channel: bool,
-    static: bool,
-) -> native.Launch:
-    past_cache = _past_cache(layout, stored)
-    kernel = forward_kernel(STORED[stored], STATE[state], reset, by_channel, past_cache, static)
-    sizes = _sizes(layout, state, by_channel)
-    return native.Launch(kernel, FORWARD, {**sizes, "v_reset": v_reset})
+plan = lru_cache(maxsize=1024)(Plan)
 
 
-@lru_cache(maxsize=1024)
-def _backward(
-    layout: Layout,
-    stored: torch.dtype,
-    state: torch.dtype,
-    v_reset: float,
-    reset: str,
-    detach: bool,
-    surrogate: str,
-    surrogate_params: tuple[float, ...],
-    by_channel: bool,
-    learned: bool,
-    static: bool,
-) -> native.Launch:
-    code = CODES[surrogate]
-    # one step goes to memory of a static x, among the many that are read
-    past_cache = not static and _past_cache(layout, stored)
-    kernel = backward_kernel(
-        STORED[stored], STATE[state], reset, detach, code, by_channel, learned, past_cache, static
-    )
-    sizes = _sizes(layout, state, by_channel)
-    constants = zip(CONSTANTS, slope_constants(surrogate, surrogate_params), strict=True)
-    return native.Launch(kernel, BACKWARD, {**sizes, "v_reset": v_reset, **dict(constants)})
-
-
-def _step(v: Tensor | None, layout: Layout) -> Tensor | None:
-    """Return one step's values with the neurons in the order of memory."""
-    return None if v is None else layout.to_step(v).contiguous()
+def _plan_for(x: Tensor, params: tuple[Tensor, ...], scan: Scan) -> Plan:
+    by_channel = any(p.ndim for p in params)
+    return plan(x.dtype, x.shape, x.stride(), by_channel, scan)
 
 
 def forward(
-    x: Tensor,
-    v0: Tensor | None,
-    decay: Tensor,
-    gain: Tensor,
-    v_th: Tensor,
-    v_reset: float,
-    reset: str,
-    time_dim: int,
-    channel_dim: int,
-    steps: int | None = None,
+    x: Tensor, v0: Tensor | None, decay: Tensor, gain: Tensor, v_th: Tensor, scan: Scan
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the scan of `reference.lif` on a dense x; return (spikes, v, count)."""
-    spikes = empty_like(x) if steps is None else in_huge_pages(empty_steps(x, time_dim, steps))
-    layout = Layout.of(spikes, time_dim, channel_dim)
-    by_channel, params = _params(decay, gain, v_th, channels=layout.channels)
-    v, count = layout.empty_step(decay.dtype), layout.empty_step(torch.float32)
-    if layout.neurons:
-        run = _forward(layout, x.dtype, v.dtype, v_reset, reset, by_channel, steps is not None)
-        run(x, _step(v0, layout), *params, spikes, v, count)
-    return spikes, v, count
-
-
-def _params(*params: Tensor, channels: int) -> tuple[bool, tuple[Tensor, ...]]:
-    """Return whether any parameter has one value a channel, and all in one length."""
-    for p in params:
-        if p.ndim:
-            return True, tuple([p.expand(channels).contiguous() for p in params])
-    return False, params
+    return _plan_for(x, (decay, gain, v_th), scan).forward(x, v0, decay, gain, v_th)
 
 
 def backward(
@@ -153,51 +220,9 @@ def backward(
     decay: Tensor,
     gain: Tensor,
     v_th: Tensor,
-    v_reset: float,
-    reset: str,
-    detach_reset: bool,
-    surrogate: str,
-    surrogate_params: Sequence[float],
-    time_dim: int,
-    channel_dim: int,
-    steps: int | None,
+    scan: Scan,
     learned: bool,
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of (x, v0, decay, gain, v_th), grad_spikes lying like the spikes.
-
-    That of v0 is None without v0, those of the parameters are None unless `learned`.
-    """
-    layout = Layout.of(grad_spikes, time_dim, channel_dim)
-    by_channel, params = _params(decay, gain, v_th, channels=layout.channels)
-    grad_x = empty_like(x)
-    grad_v0 = None if v0 is None else layout.empty_step(decay.dtype)
-    run = None
-    if layout.neurons:
-        run = _backward(
-            layout,
-            x.dtype,
-            decay.dtype,
-            v_reset,
-            reset,
-            detach_reset,
-            surrogate,
-            tuple(surrogate_params),
-            by_channel,
-            learned,
-            steps is not None,
-        )
-    sums = None
-    if learned:
-        groups = layout.channels if by_channel else 1
-        sums = torch.zeros(run.tasks if run else 0, 3, groups, dtype=torch.float64)
-    if run:
-        v0, grad_v = _step(v0, layout), _step(grad_v, layout)
-        run(grad_spikes, grad_v, x, v0, *params, grad_x, grad_v0, sums)
-    if sums is None:
-        return grad_x, grad_v0, None, None, None
-    # an operator's outputs must not share memory
-    of_params = [
-        (total if p.ndim else total.sum()).to(p.dtype, copy=True)
-        for total, p in zip(sums.sum(0), (decay, gain, v_th), strict=True)
-    ]
-    return grad_x, grad_v0, *of_params
+    """Return the gradients of (x, v0, decay, gain, v_th); see `Plan.backward`."""
+    of = _plan_for(x, (decay, gain, v_th), scan)
+    return of.backward(grad_spikes, grad_v, x, v0, decay, gain, v_th, learned)

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from snnexp.kernels.layout import empty_steps
+from snnexp.kernels.layout import empty_steps, lie_alike
+from snnexp.kernels.lif.settings import Scan
 from snnexp.kernels.operator import Operator
 
 
@@ -39,14 +40,6 @@ def _empty_spikes(x: Tensor, time_dim: int, steps: int | None) -> Tensor:
     return torch.empty_like(x) if steps is None else empty_steps(x, time_dim, steps)
 
 
-def _lie_alike(a: Tensor, b: Tensor) -> bool:
-    """Say whether tensors of one shape lie alike in memory; strides of single steps say nothing."""
-    if a.stride() == b.stride():
-        return True
-    axes = zip(a.shape, a.stride(), b.stride(), strict=True)
-    return all(i == j for n, i, j in axes if n != 1)
-
-
 def _lif(
     x: Tensor,
     v0: Tensor | None,
@@ -64,8 +57,18 @@ def _lif(
     provider: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (spikes, v, count) of a dense x; see `snnexp.kernels.lif.reference`."""
+    scan = Scan(
+        v_reset,
+        reset,
+        detach_reset,
+        surrogate,
+        tuple(surrogate_params),
+        time_dim,
+        channel_dim,
+        steps,
+    )
     outputs: tuple[Tensor, Tensor, Tensor] = provider_module(provider).forward(
-        x, v0, decay, gain, v_th, v_reset, reset, time_dim, channel_dim, steps
+        x, v0, decay, gain, v_th, scan
     )
     return outputs
 
@@ -115,26 +118,21 @@ def _lif_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of (x, v0, decay, gain, v_th); None where nobody asked for one."""
     like = x if steps is None else empty_steps(x.to("meta"), time_dim, steps)
-    if not _lie_alike(grad_spikes, like):
+    if not lie_alike(like.shape, grad_spikes.stride(), like.stride()):
         same = _empty_spikes(x, time_dim, steps)
         grad_spikes = same.copy_(grad_spikes)
-    grads: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = provider_module(provider).backward(
-        grad_spikes,
-        grad_v,
-        x,
-        v0,
-        decay,
-        gain,
-        v_th,
+    scan = Scan(
         v_reset,
         reset,
         detach_reset,
         surrogate,
-        surrogate_params,
+        tuple(surrogate_params),
         time_dim,
         channel_dim,
         steps,
-        learned,
+    )
+    grads: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = provider_module(provider).backward(
+        grad_spikes, grad_v, x, v0, decay, gain, v_th, scan, learned
     )
     return grads
 

@@ -36,6 +36,7 @@ import torch
 from torch import Tensor
 
 from snnexp.kernels.layout import Layout, empty_steps
+from snnexp.kernels.lif.settings import Scan
 from snnexp.surrogates import Surrogate
 
 
@@ -45,24 +46,19 @@ def lif(
     decay: Tensor,
     gain: Tensor,
     v_th: Tensor,
-    *,
-    v_reset: float,
-    reset: str,
-    detach_reset: bool,
+    scan: Scan,
     surrogate: Surrogate,
-    time_dim: int,
-    channel_dim: int,
-    steps: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run equations (1) to (3) over the time axis of a dense x; return (spikes, v, count).
 
     `spikes` has shape, dtype and memory layout of x. `v`, the membrane after the last step, and
     `count`, the spikes of each neuron over all steps (float32, no gradient), lack the time axis.
-    With `steps`, x has one step, which is x[t] at each of that many t: time is then outermost in
-    the memory of spikes, and the gradient of x is a sum over t in the type of the state.
+    With `scan.steps`, x has one step, which is x[t] at each of that many t: time is then outermost
+    in the memory of spikes, and the gradient of x is a sum over t in the type of the state.
     decay, gain and v_th have the dtype of the state and are 0-d or one value a channel.
     """
-    state = decay.dtype
+    state, v_reset, reset = decay.dtype, scan.v_reset, scan.reset
+    time_dim, channel_dim, steps = scan.time_dim, scan.channel_dim, scan.steps
     if steps is None:
         layout = Layout.of(x, time_dim, channel_dim)
         drive = layout.to_scan(x).unbind(1)
@@ -81,7 +77,7 @@ def lif(
     for x_t in drive:
         h = v_reset + decay * (v - v_reset) + gain * x_t.reshape(step_ACL).to(state)
         s = surrogate(h - v_th)
-        s_reset = s.detach() if detach_reset else s
+        s_reset = s.detach() if scan.detach_reset else s
         if reset == "hard":
             v = h * (1 - s_reset) + v_reset * s_reset
         elif reset == "soft":

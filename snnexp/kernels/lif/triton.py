@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from snnexp.kernels.layout import Layout, empty_steps
+from snnexp.kernels.lif.settings import Scan
 from snnexp.kernels.lif.triton_kernels import backward_kernel, forward_kernel
 from snnexp.kernels.slopes import slope_constants
 
@@ -99,15 +99,11 @@ def forward(
     decay: Tensor,
     gain: Tensor,
     v_th: Tensor,
-    v_reset: float,
-    reset: str,
-    time_dim: int,
-    channel_dim: int,
-    steps: int | None = None,
+    scan: Scan,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the scan of `reference.lif` on a dense x; return (spikes, v, count)."""
-    spikes = torch.empty_like(x) if steps is None else empty_steps(x, time_dim, steps)
-    layout = Layout.of(spikes, time_dim, channel_dim)
+    spikes = empty_steps(x, scan.time_dim, scan.steps) if scan.steps else torch.empty_like(x)
+    layout = Layout.of(spikes, scan.time_dim, scan.channel_dim)
     v = torch.empty(layout.neurons, dtype=decay.dtype, device=x.device)
     count = torch.empty(layout.neurons, dtype=torch.float32, device=x.device)
     if layout.neurons:
@@ -122,9 +118,9 @@ def forward(
                 spikes,
                 v,
                 count,
-                v_reset=v_reset,
-                RESET=reset,
-                STATIC=steps is not None,
+                v_reset=scan.v_reset,
+                RESET=scan.reset,
+                STATIC=scan.steps is not None,
                 **_by_channel(decay, gain, v_th),
                 **_sizes(layout, tile, decay.dtype),
                 **OPTIONS,
@@ -140,21 +136,14 @@ def backward(
     decay: Tensor,
     gain: Tensor,
     v_th: Tensor,
-    v_reset: float,
-    reset: str,
-    detach_reset: bool,
-    surrogate: str,
-    surrogate_params: Sequence[float],
-    time_dim: int,
-    channel_dim: int,
-    steps: int | None,
+    scan: Scan,
     learned: bool,
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of (x, v0, decay, gain, v_th), grad_spikes lying like the spikes.
 
     That of v0 is None without v0, those of the parameters are None unless `learned`.
     """
-    layout = Layout.of(grad_spikes, time_dim, channel_dim)
+    layout = Layout.of(grad_spikes, scan.time_dim, scan.channel_dim)
     tile = backward_tile(layout.inner, x.itemsize, layout.steps, learned)
     params = (decay, gain, v_th)
 
@@ -170,7 +159,7 @@ def backward(
     groups = [group if p.ndim else tile.block for p in params]
     sums = [neurons(triton.cdiv(layout.neurons, g)) if learned else None for g in groups]
     if layout.neurons:
-        constants = slope_constants(surrogate, surrogate_params)
+        constants = slope_constants(scan.surrogate, scan.surrogate_params)
         with _on(x.device):
             backward_kernel[(triton.cdiv(layout.neurons, tile.block),)](
                 grad_spikes,
@@ -184,14 +173,14 @@ def backward(
                 grad_v0,
                 kept,
                 *sums,
-                v_reset=v_reset,
+                v_reset=scan.v_reset,
                 **{f"c{i}": c for i, c in enumerate(constants)},
-                RESET=reset,
-                DETACH=detach_reset,
-                SURROGATE=surrogate,
+                RESET=scan.reset,
+                DETACH=scan.detach_reset,
+                SURROGATE=scan.surrogate,
                 GROUP=group,
                 STEPS=tile.steps,
-                STATIC=steps is not None,
+                STATIC=scan.steps is not None,
                 **_by_channel(*params),
                 **_sizes(layout, tile, decay.dtype),
                 **OPTIONS,
