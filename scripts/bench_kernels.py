@@ -315,7 +315,7 @@ def bare_kernels(n: int) -> Iterator[tuple[str, Callable[[], None], int]]:
     forward, spikes = launch_of(lambda: cpu.forward(*neuron))
     yield "lif forward", forward, x.nbytes + sum(o.nbytes for o in spikes)
     grad = torch.randn_like(x)
-    backward, grads = launch_of(lambda: cpu.backward(grad, None, *neuron, learned=False))
+    backward, grads = launch_of(lambda: cpu.backward(grad, None, *neuron, learned="none"))
     yield (
         "lif backward",
         backward,

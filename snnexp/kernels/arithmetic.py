@@ -16,7 +16,7 @@ from numba import float32, int16, njit, types, uint32
 from numba.extending import intrinsic, overload
 
 from snnexp.kernels import native, vectors
-from snnexp.kernels.vectors import exp2_of, exp_of, floor, fused, like, maximum, where
+from snnexp.kernels.vectors import exp2_of, exp_of, fused, like, maximum, where
 
 #: of a kernel, and of what it calls
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "cache": True}
@@ -101,14 +101,16 @@ def _store(value, like):
 def exp32(x: Any) -> Any:
     """exp for float32 x <= 0, to about 1 ulp (Cephes' polynomial); unlike libm's it vectorises."""
     x = maximum(x, like(x, -87.0))
-    n = floor(fused(x, like(x, 1.44269504), like(x, 0.5)))
+    # 1.5 2^23 + 127: added to a number below 2^22 it leaves whole ones
+    biased = fused(x, like(x, 1.44269504), like(x, 12583039.0))
+    n = biased - like(x, 12583039.0)
     r = fused(n, like(x, 2.12194440e-4), fused(n, like(x, -0.693359375), x))
     y = fused(like(x, 1.9875691500e-4), r, like(x, 1.3981999507e-3))
     y = fused(y, r, like(x, 8.3334519073e-3))
     y = fused(y, r, like(x, 4.1665795894e-2))
     y = fused(y, r, like(x, 1.6666665459e-1))
     y = fused(y, r, like(x, 5.0000001201e-1))
-    return fused(y, r * r, r + like(x, 1.0)) * exp2_of(n)
+    return fused(y, r * r, r + like(x, 1.0)) * exp2_of(biased)
 
 
 def exp(x: Any) -> Any:

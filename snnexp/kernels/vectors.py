@@ -8,7 +8,7 @@ sixteen lanes into registers of the size that there is.
 Kernels use `load_lanes`, `store_lanes`, `lanes_of`, the operators + - * / < >=, the sign and abs.
 Every operation rounds once, as a number's does; a comparison with NaN is false. Operands are of
 one type: a number becomes a vector by `lanes_of`, a vector a number by `sum_of`. `where`,
-`maximum`, `fused`, `floor`, `like`, `exp2_of` and `exp_of` take vectors or numbers.
+`maximum`, `fused`, `like`, `exp2_of` and `exp_of` take vectors or numbers.
 """
 
 from __future__ import annotations
@@ -180,27 +180,17 @@ def sum_of(typingctx: Any, x: Any) -> Any:
 
 
 @intrinsic
-def floor(typingctx: Any, x: Any) -> Any:
-    """Round down."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _llvm(builder, "floor", args[0])
-
-    return x(x), codegen
-
-
-@intrinsic
 def exp2_of(typingctx: Any, x: Any) -> Any:
-    """Return 2^x of whole float32 x between -126 and 127, by its bits."""
+    """Return 2^n for float32 x = 1.5 2^23 + 127 + n with whole n from -126 to 127, by its bits."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         whole: Any = ir.IntType(32)
-        bias: Any = 127
         shift: Any = 23
         if isinstance(x, Lanes):
-            whole, bias, shift = ir.VectorType(whole, LANES), [bias] * LANES, [shift] * LANES
-        exponent = builder.add(builder.fptosi(args[0], whole), ir.Constant(whole, bias))
-        return builder.bitcast(builder.shl(exponent, ir.Constant(whole, shift)), args[0].type)
+            whole, shift = ir.VectorType(whole, LANES), [shift] * LANES
+        # n + 127 are the last bits of x, and the exponent's those of the result
+        bits = builder.shl(builder.bitcast(args[0], whole), ir.Constant(whole, shift))
+        return builder.bitcast(bits, args[0].type)
 
     return x(x), codegen
 

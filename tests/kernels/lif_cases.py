@@ -34,7 +34,8 @@ class Case:
     steps: int | None = None
     v0: bool = True
     by_channel: tuple[str, ...] = ("decay", "gain", "v_th")
-    learned: bool = True
+    #: of which parameters there are gradients: all (True), none (False), "decay and gain"
+    learned: bool | str = True
     reset: str = "hard"
     detach: bool = False
     v_reset: float = 0.25
@@ -69,6 +70,7 @@ CASES = (
     Case(shape=(7, 3, 5, 4), reset="none", learned=False, by_channel=("decay",)),
     Case(shape=(7, 3, 5, 4), reset="none", detach=True, use_v=False),
     Case(shape=(6, 2, 8), learned=False, by_channel=(), use_spikes=False),
+    Case(shape=(9, 2, 5, 16), learned="decay and gain", detach=True),
     # lengths: one step, a piece with room, full pieces, several pieces with a rest
     Case(shape=(1, 1, 1), v0=False),
     Case(shape=(1, 2, 500), learned=False),
@@ -116,6 +118,7 @@ STATIC = (
     Case(shape=(2, 6, 1, 7), time_dim=2, channel_dim=1, steps=4, stored="channels last"),
     Case(shape=(4, 1, 5, 6), time_dim=1, channel_dim=0, steps=6, stored="with gaps", use_v=False),
     Case(shape=(1, 4, 16, 48), steps=8, detach=True, learned=False, by_channel=()),
+    Case(shape=(1, 2, 5, 16), steps=6, learned="decay and gain", reset="soft"),
     Case(shape=(1, 2, 599), steps=33, detach=True, learned=False, by_channel=(), use_spikes=False),
     Case(shape=(1, 3, 40), steps=40, reset="soft"),
     Case(shape=(1, 3, 40), steps=6, reset="none", by_channel=("decay",), v0=False),
@@ -186,7 +189,7 @@ def run(case, backend, device="cpu", dyadic=True, repeat=False):
     given, cotangents = inputs(case, dyadic)
     # to(device) keeps the order of the axes in memory, and gaps only where nothing is moved
     given = [g if g is None else g.to(device).detach() for g in given]
-    for g in given[:2] if not case.learned else given:
+    for g in given[: {False: 2, "decay and gain": 4, True: 5}[case.learned]]:
         if g is not None:
             g.requires_grad_()
     cotangents = [c.to(device) for c in cotangents]

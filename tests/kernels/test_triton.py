@@ -113,7 +113,7 @@ def launches(
     scan = Scan(0.0, "hard", True, "atan", (2.0,), 0, 1, steps if static else None)
     scan = scan._replace(**options)
     provider.forward(x, None, *params, scan)
-    provider.backward(grad_spikes, None, x, None, *params, scan, learned)
+    provider.backward(grad_spikes, None, x, None, *params, scan, "all" if learned else "none")
     monkeypatch.undo()
     return forward, backward
 

@@ -14,7 +14,7 @@ from snnexp.kernels.layout import Layout, empty_steps
 from snnexp.kernels.lif.cpu_backward import BACKWARD, CONSTANTS, backward_kernel
 from snnexp.kernels.lif.cpu_forward import FORWARD, forward_kernel
 from snnexp.kernels.lif.cpu_tiles import WIDTH
-from snnexp.kernels.lif.settings import Scan
+from snnexp.kernels.lif.settings import Learned, Scan
 from snnexp.kernels.slopes import CODES, slope_constants
 from snnexp.kernels.vectors import LANES, whole_lanes
 
@@ -91,7 +91,7 @@ class Plan:
             shape, stride = spikes.shape, spikes.stride()
         self.layout = Layout.of_strides(shape, stride, scan.time_dim, scan.channel_dim)
         self.shape, self.stride = shape, stride
-        self._backward: dict[bool, native.Launch] = {}
+        self._backward: dict[str, native.Launch] = {}
 
     @cached_property
     def _forward(self) -> native.Launch | None:
@@ -103,7 +103,7 @@ class Plan:
         sizes = _sizes(self.layout, self.state, self.by_channel)
         return native.Launch(kernel, FORWARD, {**sizes, "v_reset": self.scan.v_reset})
 
-    def _adjoint(self, learned: bool) -> native.Launch:
+    def _adjoint(self, learned: Learned) -> native.Launch:
         if (launch := self._backward.get(learned)) is not None:
             return launch
         scan = self.scan
@@ -169,18 +169,18 @@ class Plan:
         decay: Tensor,
         gain: Tensor,
         v_th: Tensor,
-        learned: bool,
+        learned: Learned,
     ) -> tuple[Tensor | None, ...]:
         """Return the gradients of (x, v0, decay, gain, v_th), grad_spikes lying like the spikes.
 
-        That of v0 is None without v0, those of the parameters are None unless `learned`.
+        That of v0 is None without v0, those of parameters that are not `learned` are None.
         """
         layout = self.layout
         grad_x = empty_like(x)
         grad_v0 = None if v0 is None else layout.empty_step(self.state)
         run = self._adjoint(learned) if layout.neurons else None
         sums = None
-        if learned:
+        if learned != "none":
             groups = layout.channels if self.by_channel else 1
             sums = torch.zeros(run.tasks if run else 0, 3, groups, dtype=torch.float64)
         if run is not None:
@@ -189,11 +189,11 @@ class Plan:
         if sums is None:
             return grad_x, grad_v0, None, None, None
         # an operator's outputs must not share memory
-        of_params = [
+        of_decay, of_gain, of_th = [
             (total if p.ndim else total.sum()).to(p.dtype, copy=True)
             for total, p in zip(sums.sum(0), (decay, gain, v_th), strict=True)
         ]
-        return grad_x, grad_v0, *of_params
+        return grad_x, grad_v0, of_decay, of_gain, of_th if learned == "all" else None
 
 
 # A net calls its layers with the same few shapes in every step.
@@ -221,7 +221,7 @@ def backward(
     gain: Tensor,
     v_th: Tensor,
     scan: Scan,
-    learned: bool,
+    learned: Learned,
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of (x, v0, decay, gain, v_th); see `Plan.backward`."""
     of = _plan_for(x, (decay, gain, v_th), scan)

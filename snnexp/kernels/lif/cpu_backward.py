@@ -42,6 +42,7 @@ from snnexp.kernels.lif.cpu_tiles import (
     tile_at,
     unpack,
 )
+from snnexp.kernels.lif.settings import Learned
 from snnexp.kernels.native import SIGNATURE, Record, fence, pointer, prefetch
 from snnexp.kernels.vectors import (
     LANES,
@@ -76,7 +77,7 @@ def again(
     variant: Any,
 ) -> None:
     """Run `many` steps of the scan from x[first] on, `stride` apart; ask for as many at `ahead`."""
-    hard, soft, _, _, by_channel, learned, _, static = variant
+    hard, soft, _, _, by_channel, learned, _, _, static = variant
     d, g, th, v_reset, one, zero = given
     for k in range(0, width, LANES):
         v = load_lanes(work[STATE], k)
@@ -117,7 +118,7 @@ def back(
     """Go back over `many` steps that begin at x[first] and grad_s[at]; ask for as many from `ahead`
     on, and of a static x for the neurons behind these.
     """
-    hard, soft, detach, code, by_channel, learned, past_cache, static = variant
+    hard, soft, detach, code, by_channel, learned, learned_th, past_cache, static = variant
     d, g, th, v_reset, one, zero = given
     of_d, of_g, of_th, of_x, same = zero, zero, zero, zero, zero
     for k in range(0, width, LANES):
@@ -126,6 +127,7 @@ def back(
             d, g, th = load_params(work, k)
         if learned:
             of_d, of_g = load_lanes(work[OF_DECAY], k), load_lanes(work[OF_GAIN], k)
+        if learned_th:
             of_th = load_lanes(work[OF_V_TH], k)
         if static:
             of_x, same = load_lanes(work[OF_X], k), load_lanes(x, first + k)
@@ -159,6 +161,7 @@ def back(
                 of_d = fused(gh, u, of_d)
                 if not static:
                     of_g = fused(gh, current, of_g)
+            if learned_th:
                 of_th = fused(-g_spike, steep, of_th)
                 if soft:
                     of_th = fused(-gv, spike, of_th)
@@ -167,6 +170,7 @@ def back(
         if learned:
             store_lanes(work[OF_DECAY], k, of_d)
             store_lanes(work[OF_GAIN], k, of_g)
+        if learned_th:
             store_lanes(work[OF_V_TH], k, of_th)
         if static:
             store_lanes(work[OF_X], k, of_x)
@@ -177,7 +181,7 @@ def finish(
     x: Any, grad_x: Any, first: int, width: int, work: Any, given: Any, variant: Any
 ) -> None:
     """Store the gradient of a static x from grad_x[first] on: g times the sum of gh over time."""
-    _, _, _, _, by_channel, learned, _, _ = variant
+    _, _, _, _, by_channel, learned, _, _, _ = variant
     _, g, _, _, _, _ = given
     for k in range(0, width, LANES):
         of_x = load_lanes(work[OF_X], k)
@@ -196,18 +200,19 @@ def backward_kernel(
     detach: bool,
     code: int,
     by_channel: bool,
-    learned: bool,
+    learned: Learned,
     past_cache: bool,
     static: bool,
 ) -> Any:
     """Return the adjoint for one type of x, one kind of reset, one surrogate.
 
-    Reads grad_s, grad_v and what the scan reads; fills grad_x, grad_v0 and, if parameters are
-    learned, sums.
+    Reads grad_s, grad_v and what the scan reads; fills grad_x, grad_v0 and, of the parameters that
+    are learned, sums.
     """
     compiled_from = fingerprint(cpu_tiles.__file__)
     hard, soft = reset == "hard", reset == "soft"
-    variant = hard, soft, detach, code, by_channel, learned, past_cache, static
+    some, th = learned != "none", learned == "all"
+    variant = hard, soft, detach, code, by_channel, some, th, past_cache, static
 
     @cfunc(SIGNATURE, **OPTIONS)
     def backward(task: int, arguments: int) -> None:
@@ -226,7 +231,7 @@ def backward_kernel(
         decay = carray(pointer(a.decay), a.params, state)
         gain = carray(pointer(a.gain), a.params, state)
         v_th = carray(pointer(a.v_th), a.params, state)
-        sums = carray(pointer(a.sums), (a.tasks if learned else 0, 3, a.params), np.float64)
+        sums = carray(pointer(a.sums), (a.tasks if some else 0, 3, a.params), np.float64)
         v_reset = state(a.v_reset)
         params = lanes_of(decay[0]), lanes_of(gain[0]), lanes_of(v_th[0])
         given = (*params, lanes_of(v_reset), lanes_of(state(1)), lanes_of(state(0)))
@@ -256,7 +261,7 @@ def backward_kernel(
                 spread(decay, n, below, work[DECAY, :m])
                 spread(gain, n, below, work[GAIN, :m])
                 spread(v_th, n, below, work[V_TH, :m])
-            if learned:
+            if some:
                 work[OF_DECAY:] = 0
             if static:
                 work[OF_X] = 0
@@ -287,9 +292,10 @@ def backward_kernel(
                 unpack(gx_tile, pitch, only, full, taken, inner, length, grad_x)
             if grad_v0.size:
                 grad_v0[n : n + m] = work[OTHER, :m]
-            if learned:
+            if some:
                 collect(work[OF_DECAY, :m], n, below, sums[task, 0])
                 collect(work[OF_GAIN, :m], n, below, sums[task, 1])
+            if th:
                 collect(work[OF_V_TH, :m], n, below, sums[task, 2])
         if past_cache:
             fence()

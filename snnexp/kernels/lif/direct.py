@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from snnexp.kernels.layout import lie_alike, strides_are_dense
 from snnexp.kernels.lif.cpu import Plan, plan
-from snnexp.kernels.lif.settings import Scan, fit
+from snnexp.kernels.lif.settings import Scan, fit, learned_of
 
 
 @lru_cache(maxsize=1024)
@@ -106,7 +106,7 @@ def _adjoint(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None) -> Any
         grad_spikes = of.empty_spikes(x).zero_()
     elif not lie_alike(of.shape, grad_spikes.stride(), of.stride):
         grad_spikes = of.empty_spikes(x).copy_(grad_spikes)
-    learned = any(ctx.needs_input_grad[2:5])
+    learned = learned_of(*ctx.needs_input_grad[2:5])
     return *of.backward(grad_spikes, grad_v, x, v0, decay, gain, v_th, learned), None
 
 

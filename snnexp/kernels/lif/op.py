@@ -18,7 +18,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from snnexp.kernels.layout import empty_steps, lie_alike
-from snnexp.kernels.lif.settings import Scan
+from snnexp.kernels.lif.settings import Scan, learned_of
 from snnexp.kernels.operator import Operator
 
 
@@ -113,7 +113,7 @@ def _lif_backward(
     time_dim: int,
     channel_dim: int,
     steps: int | None,
-    learned: bool,
+    learned: str,
     provider: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of (x, v0, decay, gain, v_th); None where nobody asked for one."""
@@ -153,15 +153,15 @@ def _lif_backward_fake(
     time_dim: int,
     channel_dim: int,
     steps: int | None,
-    learned: bool,
+    learned: str,
     provider: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return (
         torch.empty_like(x),
         x.new_empty(0) if v0 is None else torch.empty_like(v0, dtype=decay.dtype),
-        torch.empty_like(decay) if learned else x.new_empty(0),
-        torch.empty_like(gain) if learned else x.new_empty(0),
-        torch.empty_like(v_th) if learned else x.new_empty(0),
+        torch.empty_like(decay) if learned != "none" else x.new_empty(0),
+        torch.empty_like(gain) if learned != "none" else x.new_empty(0),
+        torch.empty_like(v_th) if learned == "all" else x.new_empty(0),
     )
 
 
@@ -205,7 +205,7 @@ def _adjoint(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None) -> Any
         gain,
         v_th,
         *settings,
-        any(needs[2:5]),
+        learned_of(*needs[2:5]),
         provider,
     )
     wanted = [g if need else None for g, need in zip(grads, needs[:5], strict=True)]

@@ -11,6 +11,8 @@ from torch import Tensor
 from snnexp.kernels.layout import check_steps
 
 Reset = Literal["hard", "soft", "none"]
+#: of which parameters a backward needs the gradients; those of v_th cost extra
+Learned = Literal["none", "decay_gain", "all"]
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -25,6 +27,13 @@ class Scan(NamedTuple):
     time_dim: int
     channel_dim: int
     steps: int | None
+
+
+def learned_of(decay: bool, gain: bool, v_th: bool) -> Learned:
+    """Return what covers the parameters whose gradients are needed."""
+    if v_th:
+        return "all"
+    return "decay_gain" if decay or gain else "none"
 
 
 def fit(

@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from snnexp.kernels.layout import Layout, empty_steps
-from snnexp.kernels.lif.settings import Scan
+from snnexp.kernels.lif.settings import Learned, Scan
 from snnexp.kernels.lif.triton_kernels import backward_kernel, forward_kernel
 from snnexp.kernels.slopes import slope_constants
 
@@ -137,14 +137,15 @@ def backward(
     gain: Tensor,
     v_th: Tensor,
     scan: Scan,
-    learned: bool,
+    learned: Learned,
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of (x, v0, decay, gain, v_th), grad_spikes lying like the spikes.
 
-    That of v0 is None without v0, those of the parameters are None unless `learned`.
+    That of v0 is None without v0, those of parameters that are not `learned` are None.
     """
     layout = Layout.of(grad_spikes, scan.time_dim, scan.channel_dim)
-    tile = backward_tile(layout.inner, x.itemsize, layout.steps, learned)
+    some = learned != "none"
+    tile = backward_tile(layout.inner, x.itemsize, layout.steps, some)
     params = (decay, gain, v_th)
 
     def neurons(*shape: int) -> Tensor:
@@ -157,7 +158,7 @@ def backward(
     # neighbours of one channel that one program may add: a power of two that divides L
     group = min(tile.block, layout.below & -layout.below) if layout.neurons else 1
     groups = [group if p.ndim else tile.block for p in params]
-    sums = [neurons(triton.cdiv(layout.neurons, g)) if learned else None for g in groups]
+    sums = [neurons(triton.cdiv(layout.neurons, g)) if some else None for g in groups]
     if layout.neurons:
         constants = slope_constants(scan.surrogate, scan.surrogate_params)
         with _on(x.device):
@@ -190,7 +191,8 @@ def backward(
         None if partial is None else _total(partial, p, layout)
         for partial, p in zip(sums, params, strict=True)
     ]
-    return grad_x, of_v0, of_params[0], of_params[1], of_params[2]
+    of_th = of_params[2] if learned == "all" else None
+    return grad_x, of_v0, of_params[0], of_params[1], of_th
 
 
 def _total(partial: Tensor, p: Tensor, layout: Layout) -> Tensor:
