@@ -8,8 +8,9 @@ Correctness comes first, in the same command: on inputs where no rounding can de
 provider must give the reference's spikes, and its gradients closely, and every peer must give our
 spikes. One difference ends the run. Then medians of runs in turns, [16, 1, N] float32; a ratio is
 the other's time over ours. What could not be measured is named. Of a small layer, a call right
-after another framework's takes several times as long as one after its own kind, for the code is
-in no cache; rows ", calls in a row" have turns of many calls.
+after another framework's takes several times as long as one after its own kind, for neither code
+nor data are in a cache; rows ", calls in a row" have turns of many calls. What a layer written in
+Python cannot go below is timed beside the small ones: a function of autograd that computes nothing.
 
 The process that trains (`python -m snnexp`) keeps freed memory, which a process that calls the
 layers does not by itself. Both are timed: rows "(memory kept)" come from a process so set.
@@ -33,6 +34,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
+from torch.autograd import Function
 
 from scripts.bench_gate import check
 from scripts.bench_peers import PEERS, Peer, installed
@@ -96,6 +98,24 @@ def layer(
         ).spikes
 
     return run
+
+
+class _Nothing(Function):
+    """What autograd and Python cost: memory of the right size forward and backward, unwritten."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.empty_like(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return torch.empty_like(grad)
+
+
+def nothing(x: Tensor) -> Tensor:
+    """Return what a function of autograd that computes nothing returns."""
+    made: Tensor = _Nothing.apply(x)
+    return made
 
 
 def training(run: Layer, x: Tensor, grad: Tensor) -> Callable[[], None]:
@@ -196,6 +216,8 @@ class Bench:
         torch.manual_seed(0)
         x, grad = torch.randn(STEPS, 1, n) + 0.5, torch.randn(STEPS, 1, n)
         runs = layers(x, peers, reference=n <= LARGEST_FOR_ALL or not self.kept)
+        if n < SMALL:
+            runs["nothing"] = (nothing, x)
         programs = {name: training(run, given, grad) for name, (run, given) in runs.items()}
         peaks = {} if self.kept else {
             name: peak_bytes(programs[name], 2 * x.nbytes)
