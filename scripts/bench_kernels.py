@@ -256,6 +256,8 @@ class Bench:
             "cpu": training(layer(), x, grad),
             "cpu plif": plif,
             "cpu s2lif": s2lif,
+            # what of s2lif's time is its reset and surrogate, and not what it learns
+            "cpu s2lif, fixed": training(layer(reset="soft"), x, grad),
         }
         self.group("lif forward+backward, learned by channel", n, programs)
 
