@@ -57,12 +57,29 @@ def test_torch_operations_add_the_same(case):
         torch.testing.assert_close(a, b)
 
 
-def test_the_papers_sizes_copy_the_pixels_that_torch_copies():
-    for low, high in ((17, 33), (22, 44), (33, 65), (44, 87), (65, 130), (87, 173), (173, 346)):
-        first = cpu.first_copies(low, high + 4)
-        copies = torch.arange(low).repeat_interleave(first.diff())
-        assert torch.equal(copies.float(), enlarge(torch.arange(low).float()[None, None, None],
-                                                   (1, high), 5)[0, 0, 0])  # fmt: skip
+DECODER = ((17, 33), (22, 44), (33, 65), (44, 87), (65, 130), (87, 173), (130, 260), (173, 346))
+HEADS = ((33, 260), (44, 346), (65, 260), (87, 346))
+# Here a pixel's place is rounded, and torch does it in two ways: this one in float32, and in
+# float64 with channels last, as models have them on a CPU; the other with channels first.
+ROUNDED = ((2, 78), (6, 119), (3, 119))
+
+
+@pytest.mark.parametrize("dtype", [F32, F64])
+@pytest.mark.parametrize(("low", "size"), [*DECODER, *HEADS, *ROUNDED])
+def test_it_copies_the_pixels_that_torch_copies(low, size, dtype):
+    first = cpu.first_copies(low, size + 4)
+    copies = torch.arange(low).repeat_interleave(first.diff())
+    x = torch.arange(low, dtype=dtype).expand(1, 16, low, low)
+    x = x.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(copies.to(dtype), enlarge(x, (size, size), 5)[0, 0, 0])
+
+
+def test_tables_are_made_on_the_cpu_whatever_the_default_device():
+    cpu.first_copies.cache_clear()
+    z = whole(1, 9, 3, 3)
+    with torch.device("meta"):
+        there = sum_taps(z, 3, (5, 5))
+    assert torch.equal(there, reference(z, 3, (5, 5)))
 
 
 def test_sums_do_not_depend_on_how_rows_are_shared_out(monkeypatch):
