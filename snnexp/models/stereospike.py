@@ -29,9 +29,9 @@ class Conv(nn.Module):
 
     `weight` is that of the last convolution: the one that mixes channels. With `size` the input is
     first enlarged, copying pixels, to what an unpadded convolution makes that size of. In training
-    on a CPU the products are then taken before enlarging (`snnexp.kernels.taps`): of a third of
-    the time, and without keeping the enlarged input. In evaluation every convolution runs as it
-    stands, so that hooks on it count the paper's operations.
+    on a CPU the products are then taken before enlarging (`snnexp.kernels.taps`): a fourth of them,
+    and the enlarged input is not kept. In evaluation every convolution runs as it stands, so that
+    hooks on it count the paper's operations.
     """
 
     def __init__(

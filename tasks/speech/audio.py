@@ -78,7 +78,7 @@ def _samples(file: soundfile.SoundFile) -> NDArray[np.float32]:
     """Return all samples [N, channels], full scale 1."""
     if file.subtype != "PCM_16":
         return file.read(dtype="float32", always_2d=True)
-    # The same bits in two thirds of the time: libsndfile's own conversion is not vectorised.
+    # the same bits sooner: libsndfile's own conversion is not vectorised
     return file.read(dtype="int16", always_2d=True) * np.float32(2**-15)
 
 
