@@ -28,14 +28,12 @@ from rich.console import Console
 from scripts import bench_gate, bench_steps
 from scripts.bench_kernels import (
     LARGEST_FOR_ALL,
-    STEPS,
     THREADS,
     TURN,
     Bench,
-    layers,
     table,
-    training,
 )
+from scripts.bench_layers import STEPS, layers, training
 from scripts.bench_peers import PEERS, Peer, installed
 from scripts.bench_record import Row, append, origin
 from scripts.bench_timing import peak_bytes

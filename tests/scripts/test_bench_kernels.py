@@ -5,13 +5,13 @@ import time
 import pytest
 import torch
 
-from scripts import bench_gate, bench_kernels, bench_timing
+from scripts import bench_gate, bench_kernels, bench_layers, bench_timing
 from scripts.bench_peers import Peer
 from snnexp.neurons.lif import LIF
 
 
 def plain(x):
-    return bench_kernels.layer("reference")(x)
+    return bench_layers.layer("reference")(x)
 
 
 def test_inputs_of_the_gate_never_meet_the_threshold():
