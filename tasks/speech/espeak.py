@@ -2,9 +2,9 @@
 
 The library keeps state between words (phases, noise generators) that no call resets, is not
 thread safe, and leaves the process on a fatal error. So one process renders one list of jobs in
-order and ends. The same jobs then give the same bytes, but for the variants f2, f3, f5, sandro and
-victor, whose words differ from process to process. This file imports nothing heavy, because it is
-run many times.
+order and ends, and the same jobs give the same bytes. Not so of voices with breath (a line `breath`
+of two numbers or more in the variant's file): they differ from process to process, as if filters
+began with whatever lies in memory. This file imports nothing heavy, because it is run many times.
 
 Standard input: a JSON list of [word, voice, words per minute, pitch 0-99].
 Standard output: int32 sampling rate, then for each job int32 count and count int16 samples.

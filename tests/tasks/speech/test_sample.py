@@ -103,3 +103,10 @@ def test_rendering_depends_on_its_jobs_alone() -> None:
     assert rate == 22_050
     assert words[0] != words[1]
     assert all(0.1 * rate < len(w) / 2 < rate for w in words)
+
+
+def test_every_voice_is_rendered_the_same_by_every_process() -> None:
+    jobs = [espeak.Job(word, f"en-us+{v}", 170, 50) for v in VARIANTS for word in ("stop", "happy")]
+    runs = [espeak.render(jobs)[1] for _ in range(3)]
+    differ = {job.voice for job, *words in zip(jobs, *runs, strict=True) if len(set(words)) > 1}
+    assert not differ
