@@ -5,7 +5,8 @@ never with the stores and prefetches that a kernel at the memory limit wants bet
 arithmetic. A kernel that says what is a vector gets what it says on every processor: LLVM cuts
 sixteen lanes into registers of the size that there is.
 
-Kernels use `load_lanes`, `store_lanes`, `lanes_of`, the operators + - * / < >=, the sign and abs.
+Kernels use `load_lanes`, `store_lanes`, `load_bytes`, `store_bytes`, `lanes_of`, the operators
++ - * / < >= ==, the sign and abs.
 Every operation rounds once, as a number's does; a comparison with NaN is false. Operands are of
 one type: a number becomes a vector by `lanes_of`, a vector a number by `sum_of`. `where`,
 `maximum`, `fused`, `like`, `exp2_of` and `exp_of` take vectors or numbers.
@@ -83,6 +84,7 @@ def _operators() -> None:
     define(operator.neg, 1, None, lambda b, x: b.fneg(x))
     define(operator.lt, 2, WHICH, lambda b, x, y: b.fcmp_ordered("<", x, y))
     define(operator.ge, 2, WHICH, lambda b, x, y: b.fcmp_ordered(">=", x, y))
+    define(operator.eq, 2, WHICH, lambda b, x, y: b.fcmp_ordered("==", x, y))
     define(abs, 1, None, lambda b, x: _llvm(b, "fabs", x))
 
 
@@ -289,6 +291,31 @@ def store_lanes(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 def store_lanes_past_cache(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """Write as `store_lanes`, past the caches, to where a multiple of sixteen numbers begins."""
     return _store(array, value, past_cache=True)
+
+
+@intrinsic
+def store_bytes(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write sixteen whole numbers from 0 to 255 as uint8 from `index` on."""
+    byte = ir.IntType(8)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = _at(context, builder, args[0], sig.args[0], args[1], byte)
+        builder.store(builder.fptoui(args[2], ir.VectorType(byte, LANES)), place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic
+def load_bytes(typingctx: Any, array: Any, index: Any, alike: Any) -> Any:
+    """Read sixteen uint8 from `index` on, as a vector of the type of `alike`."""
+    byte = ir.IntType(8)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = _at(context, builder, args[0], sig.args[0], args[1], byte)
+        return builder.uitofp(builder.load(place, align=1), args[2].type)
+
+    return alike(array, types.intp, alike), codegen
 
 
 def whole_lanes(numbers: int) -> int:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from snnexp.data.base import TaskSpec
 from snnexp.kernels.layout import repeat_step
+from snnexp.kernels.pool import max_pool
 from snnexp.models.base import SpecError
 from snnexp.neurons.base import Neuron
 
@@ -57,6 +58,31 @@ def fast_layout(x_TBCHW: Tensor) -> Tensor:
     if x_TBCHW.device.type == "cpu":
         return x_TBCHW.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
     return x_TBCHW.contiguous()
+
+
+def fast_weights(model: nn.Module, device: torch.device) -> None:
+    """Let the weights of convolutions lie as `fast_layout` has their input on this device.
+
+    A convolution would copy them, and their gradients, at each call.
+    """
+    if device.type == "cpu":
+        model.to(memory_format=torch.channels_last)
+
+
+class MaxPool(nn.Module):
+    """Max pooling of [B, C, H, W], as `torch.nn.MaxPool2d`; see `snnexp.kernels.pool`."""
+
+    def __init__(self, kernel: int, stride: int | None = None, padding: int = 0) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.padding = kernel, stride or kernel, padding
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return the largest number of each window."""
+        return max_pool(x_BCHW, self.kernel, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        """Show the window."""
+        return f"{self.kernel}, stride={self.stride}, padding={self.padding}"
 
 
 class Norm(nn.Module):

@@ -17,6 +17,7 @@ from snnexp.models.base import Model, ModelOutput
 from snnexp.models.layers import (
     ConvSpike,
     HeldDropout,
+    MaxPool,
     NeuronFactory,
     NormOver,
     check_steps,
@@ -79,7 +80,7 @@ class PLIFNet(Model):
                 conv = ConvSpike(inputs, channels, 3, neuron=neuron, norm_over=norm_over)
                 self.features.append(conv)
                 inputs = channels
-            self.features.append(nn.MaxPool2d(2) if pool == "max" else nn.AvgPool2d(2))
+            self.features.append(MaxPool(2) if pool == "max" else nn.AvgPool2d(2))
         features = channels * (height // shrink) * (width // shrink)
         widths = [features, hidden, len(spec.classes) * votes]
         self.dropouts = nn.ModuleList(HeldDropout(p) for p in dropout)

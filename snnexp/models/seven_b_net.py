@@ -15,6 +15,7 @@ from snnexp.data.base import TaskSpec
 from snnexp.models.base import Model, ModelOutput
 from snnexp.models.layers import (
     ConvSpike,
+    MaxPool,
     NeuronFactory,
     Residual,
     ResidualBlock,
@@ -76,7 +77,7 @@ class SevenBNet(Model):
                         zero_init=zero_init_residual,
                     )
                 )
-        self.pool = nn.MaxPool2d(2)
+        self.pool = MaxPool(2)
         features = inputs * (height // shrink) * (width // shrink)
         self.head = nn.Linear(features, len(spec.classes))
 

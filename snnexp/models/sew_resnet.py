@@ -12,7 +12,14 @@ from torch import Tensor
 
 from snnexp.data.base import TaskSpec
 from snnexp.models.base import Model, ModelOutput
-from snnexp.models.layers import ConvSpike, NeuronFactory, ResidualBlock, check_steps, over_time
+from snnexp.models.layers import (
+    ConvSpike,
+    MaxPool,
+    NeuronFactory,
+    ResidualBlock,
+    check_steps,
+    over_time,
+)
 
 #: depth -> blocks of each stage, and whether they are bottlenecks
 STAGES: dict[int, tuple[tuple[int, int, int, int], bool]] = {
@@ -63,7 +70,7 @@ class SEWResNet(Model):
         check_steps(spec, n_steps)
         self.n_steps = n_steps
         self.stem = ConvSpike(spec.step_shape[0], 64, 7, 2, neuron=neuron)
-        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.pool = MaxPool(3, stride=2, padding=1)
         counts, bottleneck = STAGES[depth]
         blocks: list[ResidualBlock] = []
         inputs = 64

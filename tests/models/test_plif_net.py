@@ -38,7 +38,7 @@ def test_layers_of_the_cifar10_network():
     with torch.device("meta"):
         model = build("plif_net_cifar10", images(3, 32, 32))
     kinds = [type(layer).__name__ for layer in model.features]
-    assert kinds == (["ConvSpike"] * 3 + ["MaxPool2d"]) * 2
+    assert kinds == (["ConvSpike"] * 3 + ["MaxPool"]) * 2
     assert [d.p for d in model.dropouts] == [0.5, 0.0]
     assert [tuple(li.weight.shape) for li in model.linears] == [(2048, 16384), (100, 2048)]
 
