@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from snnexp.config.validate import ConfigError
 from snnexp.data.base import TaskDataModule
+from snnexp.models.layers import fast_weights
 from snnexp.training.callbacks import EpochSeed, TimeLimit
 from snnexp.training.crew import check_batch_norm
 from snnexp.training.module import SNNModule
@@ -41,6 +42,7 @@ def build(node: DictConfig, *args: Any, **kwargs: Any) -> Any:
 def make_module(cfg: DictConfig, task: TaskDataModule, device: torch.device) -> SNNModule:
     """Build the model for the task's spec and the module that trains it."""
     model = build(cfg.model, task.spec)
+    fast_weights(model, device)
     check_batch_norm(model, bool(cfg.trainer.get("sync_batchnorm")), device)
     return SNNModule(
         task.spec,

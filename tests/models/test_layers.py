@@ -11,10 +11,12 @@ from snnexp.models.base import SpecError
 from snnexp.models.layers import (
     ConvSpike,
     HeldDropout,
+    MaxPool,
     Norm,
     ResidualBlock,
     check_steps,
     fast_layout,
+    fast_weights,
     over_time,
     vote,
 )
@@ -47,6 +49,24 @@ def test_over_time_is_a_loop_over_steps_without_a_copy():
     y = over_time(conv, x)
     assert seen == [x.data_ptr()]
     torch.testing.assert_close(y, torch.stack([conv(step) for step in x]))
+
+
+def test_weights_lie_as_the_input_does_on_each_device():
+    layer = ConvSpike(4, 8, 3, neuron=NEURON)
+    values = layer.conv.weight.detach().clone()
+    fast_weights(layer, torch.device("cuda"))
+    assert layer.conv.weight.is_contiguous()
+    fast_weights(layer, torch.device("cpu"))
+    assert layer.conv.weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(layer.conv.weight, values)
+    layer(spikes(2, 3, 4, 6, 6)).sum().backward()
+    assert layer.conv.weight.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_max_pool_is_torchs():
+    x = spikes(3, 2, 5, 7)
+    for given in ((2,), (3, 2, 1)):
+        torch.testing.assert_close(MaxPool(*given)(x), nn.MaxPool2d(*given)(x))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])

@@ -31,8 +31,9 @@ STATE = {torch.float32: np.float32, torch.float64: np.float64}
 SCRATCH_BYTES = 2**18
 #: rows shorter than this are packed side by side, as are those that are no whole vectors long
 SHORT_ROW = 64
-#: outputs of this size and more are stored past the caches, which could not hold them
-STREAM_BYTES = 2**23
+#: outputs of this size and more are stored past the caches, which would not hold them until they
+#: are read; and steps often lie apart by what puts all into the same few lines of the first cache
+STREAM_BYTES = 2**21
 #: neurons worth waking a thread for, and the most partial sums of a parameter's gradient
 TASK_NEURONS, MAX_TASKS = 8192, 256
 
