@@ -10,8 +10,9 @@ multi-step mode: what differs in time is the neurons and what they keep for the 
 SpikingJelly has the paper's network of its own, that is a third row. It has none of StereoSpike,
 whose authors wrote theirs with SpikingJelly's neurons and torch's layers: the third row is that,
 each decoder layer and depth head an enlargement and a convolution, as our network is in
-evaluation. Time constants are 2 steps, so that both sides compute exactly the same on inputs that
-are multiples of 1/64.
+evaluation. The last row is our network's convolutions and matrix products alone: what a step would
+take were all else free. Time constants are 2 steps, so that both sides compute exactly the same on
+inputs that are multiples of 1/64.
 
 The correctness gate runs first, in the same command: on every neuron layer's own drive, rounded to
 that grid, spikes must be equal and gradients close. Peak memory is the most that torch's tensors
@@ -23,10 +24,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn as nn
@@ -36,22 +35,22 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from scripts.bench_limit import products_of
 from scripts.bench_record import Row, append, origin, processor, version
+from scripts.bench_step_peers import Batched, PeerNeuron, fashion_mnist_net, sew_resnet18, swap
 from scripts.bench_timing import medians, peak_bytes
 from snnexp.config.compose import compose_config
 from snnexp.data.base import TaskSpec
 from snnexp.kernels import allocator
-from snnexp.kernels.layout import repeat_step
 from snnexp.losses import Loss
-from snnexp.models.base import Model, ModelOutput
-from snnexp.neurons.base import Neuron, NeuronOutput
-from snnexp.neurons.lif import LIF
-from snnexp.neurons.plif import PLIF
+from snnexp.models.base import Model
+from snnexp.models.layers import fast_weights
+from snnexp.neurons.base import Neuron
 from snnexp.neurons.scan import ScanNeuron
-from snnexp.surrogates import ATan, Sigmoid, Surrogate
 
 OURS, PEER, ITS_OWN = "snnexp", "spikingjelly", "spikingjelly, its own network"
 PUBLISHED = "spikingjelly, layers as published"
+PRODUCTS = "snnexp, convolutions and products alone"
 
 
 @dataclass(frozen=True)
@@ -80,39 +79,6 @@ def _task(name: str, step: tuple[int, ...], classes: int, steps: int | None = No
     )
 
 
-def _sj(name: str) -> Any:
-    return import_module(f"spikingjelly.activation_based.{name}")
-
-
-def _multi_step(net: nn.Module) -> nn.Module:
-    _sj("functional").set_step_mode(net, "m")
-    return net
-
-
-def _fashion_mnist_net() -> nn.Module:
-    neuron, surrogate = _sj("neuron"), _sj("surrogate")
-    return _multi_step(
-        _sj("model.parametric_lif_net").FashionMNISTNet(
-            spiking_neuron=neuron.ParametricLIFNode,
-            init_tau=2.0,
-            surrogate_function=surrogate.ATan(),
-            detach_reset=True,
-        )
-    )
-
-
-def _sew_resnet18() -> nn.Module:
-    neuron, surrogate = _sj("neuron"), _sj("surrogate")
-    return _multi_step(
-        _sj("model.sew_resnet").sew_resnet18(
-            cnf="ADD",
-            spiking_neuron=neuron.IFNode,
-            surrogate_function=surrogate.ATan(),
-            detach_reset=True,
-        )
-    )
-
-
 NETS = {
     "conv_snn": Net(
         "conv_snn",
@@ -124,13 +90,13 @@ NETS = {
         "plif_net_mnist",
         _task("fashion_mnist", (1, 28, 28), 10),
         16,
-        own=_fashion_mnist_net,
+        own=fashion_mnist_net,
     ),
     "sew_resnet18": Net(
         "sew_resnet18",
         _task("imagenet", (3, 224, 224), 1000),
         4,
-        own=_sew_resnet18,
+        own=sew_resnet18,
     ),
     "stereospike": Net(
         "stereospike",
@@ -142,73 +108,13 @@ NETS = {
 }
 
 
-class PeerNeuron(Neuron):
-    """The twin of one of our neurons, computed by SpikingJelly in its multi-step mode."""
-
-    def __init__(self, of: ScanNeuron) -> None:
-        super().__init__(of.channels, of.time_dim, of.channel_dim)
-        neuron = _sj("neuron")
-        given: dict[str, Any] = {
-            "v_threshold": float(of.v_th),
-            "v_reset": of.v_reset if of.reset == "hard" else None,
-            "surrogate_function": _peer_surrogate(of.surrogate),
-            "detach_reset": of.detach_reset,
-            "step_mode": "m",
-        }
-        if isinstance(of, LIF):
-            decay_input = float(of.gain) != 1
-            self.node = neuron.LIFNode(tau=of.tau, decay_input=decay_input, **given)
-        elif isinstance(of, PLIF):
-            tau = 1 / float(torch.sigmoid(of.w.detach()))
-            self.node = neuron.ParametricLIFNode(init_tau=tau, decay_input=of.decay_input, **given)
-        else:
-            self.node = neuron.IFNode(**given)
-
-    def forward(
-        self,
-        x: Tensor,
-        v0: Tensor | None = None,
-        weight: Tensor | None = None,
-        steps: int | None = None,
-    ) -> NeuronOutput:
-        """Run the neurons over time, which SpikingJelly wants as the first axis and whole."""
-        if steps is not None:
-            x = repeat_step(x, self.time_dim, steps)
-        spikes = self.node(x.movedim(self.time_dim, 0))
-        v = self.node.v
-        self.node.reset()
-        return NeuronOutput(spikes.movedim(0, self.time_dim), v, v.new_empty(0))
-
-
-def _peer_surrogate(of: Surrogate) -> Any:
-    surrogate = _sj("surrogate")
-    if isinstance(of, ATan):
-        return surrogate.ATan(alpha=of.alpha)
-    if isinstance(of, Sigmoid) and of.scaled:
-        return surrogate.Sigmoid(alpha=of.alpha)
-    raise SystemExit(f"no SpikingJelly twin of surrogate {of} is written down here")
-
-
-class Batched(Model):
-    """SpikingJelly's own network of a static image, fed and read as ours are."""
-
-    def __init__(self, spec: TaskSpec, net: nn.Module, steps: int, vote: bool) -> None:
-        super().__init__(spec)
-        self.net, self.steps, self.vote = net, steps, vote
-
-    def forward(self, x: Tensor) -> ModelOutput:
-        """Show the image `steps` times; reset afterwards."""
-        out_TBK = self.net(x[None].repeat(self.steps, *[1] * x.ndim))
-        _sj("functional").reset_net(self.net)
-        return ModelOutput(out_TBK.mean(0))
-
-
 def build(net: Net, provider: str) -> tuple[Model, Loss]:
     """Return a network and its loss; the weights depend on the network alone."""
     cfg = compose_config(["task=traffic", f"model={net.model}", "backend=auto", *net.overrides])
     torch.manual_seed(0)
     node = OmegaConf.create(OmegaConf.to_container(cfg.model, resolve=True))
     model: Model = instantiate(node, net.spec, _convert_="all")
+    fast_weights(model, torch.device("cpu"))
     loss: Loss = instantiate(cfg.loss, _convert_="all")
     if provider in (PEER, PUBLISHED):
         swap(model)
@@ -216,15 +122,6 @@ def build(net: Net, provider: str) -> tuple[Model, Loss]:
         assert net.own is not None
         model = Batched(net.spec, net.own(), cfg.model.n_steps, "votes" in cfg.model)
     return model.train(provider != PUBLISHED), loss
-
-
-def swap(module: nn.Module) -> None:
-    """Put SpikingJelly's twin in the place of every neuron layer below `module`."""
-    for name, child in module.named_children():
-        if isinstance(child, ScanNeuron):
-            setattr(module, name, PeerNeuron(child))
-        else:
-            swap(child)
 
 
 def batch(net: Net) -> tuple[Tensor, Tensor]:
@@ -307,17 +204,20 @@ def check(net: Net) -> int:
 
 
 def measure(name: str, repeats: int, memory: bool) -> list[Row]:
-    """Return the rows of one network: ours and, where SpikingJelly is there, the peer's."""
+    """Return the rows of one network: ours, SpikingJelly's where it is there, products alone."""
     net = NETS[name]
     providers = [OURS]
     if find_spec("spikingjelly") is not None:
         providers += [PEER, *[ITS_OWN] * (net.own is not None), *[PUBLISHED] * net.rewritten]
+    providers.append(PRODUCTS)
     return compare(f"training step {name}", net, providers, repeats, memory)
 
 
 def compare(what: str, net: Net, providers: Sequence[str], repeats: int, memory: bool) -> list[Row]:
     """Time the steps of a network by several providers in turns; the row's `n` is the batch."""
-    steps = {p: stepper(net, p) for p in providers}
+    steps = {
+        p: products_of(stepper(net, OURS)) if p == PRODUCTS else stepper(net, p) for p in providers
+    }
     times = medians(steps, seconds=0, least=repeats)
     return [
         Row(
@@ -331,8 +231,8 @@ def compare(what: str, net: Net, providers: Sequence[str], repeats: int, memory:
             ms=times[p],
             ratio_to=PEER if p == OURS and PEER in times else None,
             ratio=times[PEER] / times[p] if p == OURS and PEER in times else None,
-            peak_bytes=peak_bytes(steps[p], 0) if memory else None,
-            peer=None if p == OURS else version("spikingjelly"),
+            peak_bytes=peak_bytes(steps[p], 0) if memory and p != PRODUCTS else None,
+            peer=None if p in (OURS, PRODUCTS) else version("spikingjelly"),
         )
         for p in providers
     ]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scripts import bench_steps
-from scripts.bench_steps import OURS, Net, PeerNeuron, check, measure, stepper
+from scripts.bench_steps import OURS, PRODUCTS, Net, PeerNeuron, check, measure, stepper
 from snnexp.data.base import TaskSpec
 from snnexp.neurons.scan import ScanNeuron
 
@@ -39,10 +39,11 @@ def test_a_step_moves_the_weights(monkeypatch):
 def test_our_network_alone_has_no_ratio(monkeypatch):
     monkeypatch.setattr(bench_steps, "find_spec", lambda name: None)
     monkeypatch.setitem(bench_steps.NETS, "tiny", small())
-    (row,) = measure("tiny", repeats=1, memory=True)
+    row, products = measure("tiny", repeats=1, memory=True)
     assert (row.provider, row.ratio, row.t, row.n) == (OURS, None, 4, 4)
-    assert row.ms > 0
+    assert 0 < products.ms < row.ms
     assert row.peak_bytes > 0
+    assert (products.provider, products.peak_bytes, products.peer) == (PRODUCTS, None, None)
 
 
 def test_the_gate_compares_every_layer_with_the_peer(monkeypatch):
