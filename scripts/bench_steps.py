@@ -141,19 +141,20 @@ def stepper(net: Net, provider: str) -> Callable[[], None]:
     model, loss = build(net, provider)
     x, target = batch(net)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
-    kept: dict[str, Tensor] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, Neuron) and loss.activity is not None:
-            module.register_forward_hook(
-                lambda _module, _args, out, name=name: kept.__setitem__(name, out.spikes)
-            )
+    layers: list[Tensor] = []
+    if (activity := loss.activity) is not None:
+        for module in model.modules():
+            if isinstance(module, Neuron):
+                module.register_forward_hook(
+                    lambda _module, _args, out: layers.append(activity.of_layer(out.spikes))
+                )
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        terms = loss(model(x).prediction, target, kept)
+        terms = loss(model(x).prediction, target, layers)
+        layers.clear()
         terms["loss"].backward()
         optimizer.step()
-        kept.clear()
 
     return step
 

@@ -86,16 +86,16 @@ class SquaredSums(ActivityPenalty):
         super().__init__()
         self.weight, self.sums = weight, [tuple(layers) for layers in sums]
 
-    def forward(self, spikes: Sequence[Tensor]) -> Tensor:
+    def forward(self, layers: Sequence[Tensor]) -> Tensor:
         """Return the price of the given layers' spikes."""
-        last = max(max(layers) for layers in self.sums)
-        if last >= len(spikes):
+        last = max(max(places) for places in self.sums)
+        if last >= len(layers):
             raise ValueError(
                 f"loss.activity.sums names spiking layer {last}, counted from 0, but the model has "
-                f"{len(spikes)}"
+                f"{len(layers)}"
             )
         terms = [
-            0.5 * torch.stack([spikes[i] for i in layers]).sum(0).square().mean()
-            for layers in self.sums
+            0.5 * torch.stack([layers[i] for i in places]).sum(0).square().mean()
+            for places in self.sums
         ]
         return self.weight * torch.stack(terms).sum()

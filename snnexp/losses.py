@@ -5,7 +5,7 @@ Letters: B batch, K classes, L layers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,10 +31,19 @@ class _HalfMeanSquare(torch.autograd.Function):
 
 
 class ActivityPenalty(nn.Module):
-    """A price on the spikes of hidden layers, given in the order of execution."""
+    """A price on the spikes of hidden layers.
 
-    def forward(self, spikes: Sequence[Tensor]) -> Tensor:
-        """Return the price, a scalar with gradient."""
+    `of_layer` is called as soon as a layer has fired. Autograd goes back through what was computed
+    last first: of prices computed at the end all gradients, each as large as a layer's spikes,
+    would be there at once, and wait for the layers behind theirs.
+    """
+
+    def of_layer(self, spikes: Tensor) -> Tensor:
+        """Return what the price takes of a layer: its spikes."""
+        return spikes
+
+    def forward(self, layers: Sequence[Tensor]) -> Tensor:
+        """Return the price, a scalar with gradient, of what `of_layer` gave, in their order."""
         raise NotImplementedError
 
 
@@ -50,12 +59,17 @@ class SquaredSpikes(ActivityPenalty):
         super().__init__()
         self.weight, self.by_depth = weight, by_depth
 
-    def forward(self, spikes: Sequence[Tensor]) -> Tensor:
-        """Return the price of the given layers' spikes."""
-        if not spikes:
+    def of_layer(self, spikes: Tensor) -> Tensor:
+        """Return 0.5 * mean(s^2)."""
+        half: Tensor = _HalfMeanSquare.apply(spikes)
+        return half
+
+    def forward(self, layers: Sequence[Tensor]) -> Tensor:
+        """Return the weighted sum over layers."""
+        if not layers:
             raise ValueError("loss.activity needs spiking layers, but the model has none")
-        shares = [(i + 1) / len(spikes) if self.by_depth else 1.0 for i in range(len(spikes))]
-        terms = [c * _HalfMeanSquare.apply(s) for c, s in zip(shares, spikes, strict=True)]
+        shares = [(i + 1) / len(layers) if self.by_depth else 1.0 for i in range(len(layers))]
+        terms = [share * half for share, half in zip(shares, layers, strict=True)]
         return self.weight * torch.stack(terms).sum()
 
 
@@ -80,13 +94,16 @@ class Loss(nn.Module):
         self,
         prediction: Tensor | tuple[Tensor, ...],
         target: Tensor,
-        spikes: Mapping[str, Tensor],
+        layers: Sequence[Tensor] = (),
     ) -> dict[str, Tensor]:
-        """Return `loss`, and its parts `task` and `activity` where there is a penalty."""
+        """Return `loss`, and its parts `task` and `activity` where there is a penalty.
+
+        `layers` are what `activity.of_layer` gave of the spiking layers, in their order.
+        """
         task = self.task_loss(prediction, target)
         if self.activity is None:
             return {"loss": task}
-        activity = self.activity(list(spikes.values()))
+        activity = self.activity(layers)
         return {"loss": task + activity, "task": task.detach(), "activity": activity.detach()}
 
 

@@ -8,7 +8,7 @@ from snnexp.depth_loss import ResidualVariance, SquaredSums
 
 
 def loss_of(prediction, target, weight=0.5):
-    return ResidualVariance(gradient_weight=weight, activity=None)(prediction, target, {})["loss"]
+    return ResidualVariance(gradient_weight=weight, activity=None)(prediction, target)["loss"]
 
 
 def facts(prediction, target):

@@ -7,7 +7,7 @@ Letters: T time, B batch, N neurons of one sample (any number of axes), n positi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ class Firing(NamedTuple):
 
     `counts` [B, *N] is the number of spikes of each neuron over `steps` time steps. `spikes`, in
     the layout of the layer's input and with its gradient, is None unless the tape keeps spikes.
+    `priced` is what the tape's `price` took of them.
     """
 
     counts: Tensor
@@ -32,6 +33,7 @@ class Firing(NamedTuple):
     spikes: Tensor | None
     time_dim: int
     channel_dim: int
+    priced: Tensor | None
 
 
 class Tape(Mapping[str, Firing]):
@@ -43,12 +45,18 @@ class Tape(Mapping[str, Firing]):
     Nothing is stored in the modules. Make the tape before `torch.compile`, which ignores hooks
     that come later; the hooks are part of the graph and do not break it.
 
-    `spikes` says whether spikes are kept (regularisers, rasters); the counts alone cost nothing to
-    keep. It may be switched at any time: `tape.keep_spikes = True`.
+    `spikes` says whether spikes are kept (rasters); the counts alone cost nothing to keep. It may
+    be switched at any time: `tape.keep_spikes = True`. `price` is called with the spikes of each
+    layer as soon as it has fired (regularisers).
     """
 
-    def __init__(self, model: nn.Module, spikes: bool = False) -> None:
-        self.keep_spikes = spikes
+    def __init__(
+        self,
+        model: nn.Module,
+        spikes: bool = False,
+        price: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.keep_spikes, self._price = spikes, price
         self._firings: dict[str, Firing] = {}
         neurons = {
             name or type(m).__name__: m
@@ -74,6 +82,7 @@ class Tape(Mapping[str, Firing]):
             spikes=output.spikes if self.keep_spikes else None,
             time_dim=module.time_dim,
             channel_dim=module.channel_dim,
+            priced=None if self._price is None else self._price(output.spikes),
         )
 
     def __getitem__(self, name: str) -> Firing:

@@ -67,7 +67,7 @@ class SNNModule(L.LightningModule):
         self.spec, self.model, self.loss, self.rule = spec, model, loss, rule
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.automatic_optimization = rule.gradients
-        self.tape = Tape(model, spikes=loss.activity is not None)
+        self.tape = Tape(model, price=loss.activity and loss.activity.of_layer)
         self.probe = Probe(model)
         self.constrained: list[Any] = [m for m in model.modules() if hasattr(m, "constrain")]
         self.figures = nn.ModuleList(self._figures(s) for s in SPLITS)
@@ -103,8 +103,8 @@ class SNNModule(L.LightningModule):
     def _observe(self, split: str, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """Run, count and log one batch; return the terms of the loss and the prediction."""
         output = self(batch["input"])
-        spikes = {k: f.spikes for k, f in self.tape.items() if f.spikes is not None}
-        terms = self.loss(output.prediction, batch["target"], spikes)
+        layers = [f.priced for f in self.tape.values() if f.priced is not None]
+        terms = self.loss(output.prediction, batch["target"], layers)
         prediction = output.prediction
         final = prediction if isinstance(prediction, Tensor) else prediction[-1]
         figures, activity = self._counters(split)

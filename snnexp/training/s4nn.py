@@ -5,7 +5,7 @@ Letters: B batch, J units of a layer, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -65,7 +65,7 @@ class RelativeLatency(Loss):
         self,
         prediction: Tensor | tuple[Tensor, ...],
         target: Tensor,
-        spikes: Mapping[str, Tensor],
+        layers: Sequence[Tensor] = (),
     ) -> dict[str, Tensor]:
         """Return the loss and what else the scores tell."""
         assert isinstance(prediction, Tensor)
@@ -174,7 +174,7 @@ class S4NN(Rule):
 
     def _count(self, module: SNNModule, batch: Batch, prediction: Tensor) -> dict[str, Tensor]:
         """Count and log what the images showed before their updates: no second pass is needed."""
-        terms = module.loss(prediction, batch["target"], {})
+        terms = module.loss(prediction, batch["target"])
         figures, _ = module._counters("train")
         figures.update(prediction, batch["target"])
         for name, value in terms.items():

@@ -52,6 +52,34 @@ def brute_force(spikes, dt):
     return figures, total
 
 
+def test_prices_go_back_layer_by_layer(time_first):
+    went = []
+
+    class Price(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, spikes):
+            ctx.save_for_backward(spikes)
+            return spikes.sum()
+
+        @staticmethod
+        def backward(ctx, grad):
+            went.append("price")
+            return grad.expand(ctx.saved_tensors[0].shape)
+
+    def price(spikes):
+        spikes.register_hook(lambda _: went.append("layer"))
+        return Price.apply(spikes)
+
+    tape = Tape(time_first, price=price)
+    out = time_first(batches([4])[0])
+    layers = [firing.priced for firing in tape.values()]
+    assert len(layers) > 1
+    assert tape["lif1"].spikes is None
+    (out.sum() + torch.stack(layers).sum()).backward()
+    # no price's gradient is there before the layer behind has had its own
+    assert went == ["price", "layer"] * len(layers)
+
+
 def test_streaming_equals_stored_spikes_with_an_uneven_last_batch(time_first):
     tape, activity = Tape(time_first, spikes=True), Activity(dt=0.01)
     spikes: dict[str, list[torch.Tensor]] = {}

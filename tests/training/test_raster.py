@@ -67,7 +67,7 @@ def test_a_sequence_is_shown_above_its_spikes(tmp_path):
         assert len([k for k in kept if k.startswith("spikes_")]) == 2
     assert raster(path)
     assert not module.tape, "spikes are freed"
-    assert module.tape.keep_spikes == (module.loss.activity is not None)
+    assert not module.tape.keep_spikes
 
 
 def test_an_image_is_shown_as_an_image(tmp_path):
