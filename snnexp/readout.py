@@ -43,7 +43,7 @@ class NormalisedReadout(nn.Module):
     def forward(self, spikes_TBN: Tensor, *, trace: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return scores [B, K] and, where asked for or needed, their course over time [T, B, K]."""
         if self.integrator is None and not trace:
-            return self._normalise(self.linear(spikes_TBN.mean(0))), None
+            return self._normalise(self.linear(_mean_over_time(spikes_TBN))), None
         if self.integrator is None:
             course_TBK = self._normalise(self.linear(spikes_TBN))
             return course_TBK.mean(0), course_TBK
@@ -53,3 +53,9 @@ class NormalisedReadout(nn.Module):
     def _normalise(self, y: Tensor) -> Tensor:
         norm_K = self.linear.weight.square().sum(1) + EPS
         return y / norm_K - self.offset
+
+
+def _mean_over_time(x_TBN: Tensor) -> Tensor:
+    """Return [B, N]. The gradient of a mean lies as its axes are ordered: let it lie as x does."""
+    batch_outermost = x_TBN.stride(1) > x_TBN.stride(0)
+    return x_TBN.transpose(0, 1).mean(1) if batch_outermost else x_TBN.mean(0)

@@ -86,7 +86,8 @@ class SpikeUnit(nn.Module):
     def forward(self, x_BCHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Return spikes, of `size` if that is given: see `Conv`."""
         drive_BCHW = self.scale * self.conv(x_BCHW, size)
-        return self.neuron(drive_BCHW[None], weight=self.conv.weight).spikes[0]
+        # not [0], whose gradient is written into zeros that lie otherwise
+        return self.neuron(drive_BCHW[None], weight=self.conv.weight).spikes.squeeze(0)
 
 
 class AnalogueUnit(nn.Module):

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from snnexp.kernels import taps
 from snnexp.kernels.taps import conv_enlarged, cpu, enlarge, reference, sum_taps
 from snnexp.kernels.taps.op import spread_op, sum_op
 
@@ -44,6 +45,22 @@ def test_it_is_the_convolution_of_the_enlarged_input(case, dtype):
     plain = results(lambda x, w: F.conv2d(enlarge(x, size, kernel), w), x, weight)
     for a, b in zip(ours, plain, strict=True):
         torch.testing.assert_close(a, b)
+
+
+# parts of whole vectors, and a rest
+@pytest.mark.parametrize("outputs", [32, 53])
+def test_products_too_large_for_memory_are_made_in_parts(outputs, monkeypatch):
+    torch.manual_seed(0)
+    x, weight, size = whole(2, 3, 5, 7), whole(outputs, 3, 5, 5), (10, 13)
+    at_once = results(lambda x, w: conv_enlarged(x, w, size), x, weight)
+    products = 2 * 5 * 7 * 25 * outputs * x.itemsize
+    parts = []
+    monkeypatch.setattr(taps, "MOST_BYTES", products // 3)
+    monkeypatch.setattr(taps, "sum_op", lambda *args: parts.append(args) or sum_op(*args))
+    in_parts = results(lambda x, w: conv_enlarged(x, w, size), x, weight)
+    assert [z.shape[1] // 25 for z, *_ in parts] == {32: [16, 16], 53: [32, 21]}[outputs]
+    for a, b in zip(in_parts, at_once, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -30,12 +30,39 @@ def enlarge(x: Tensor, size: tuple[int, int], kernel: int) -> Tensor:
     return F.interpolate(x, (size[0] + kernel - 1, size[1] + kernel - 1), mode="nearest")
 
 
+#: products that are there at once, if some output channels at a time can be had for it
+MOST_BYTES = 2**25
+#: output channels of whole vectors
+WHOLE = 16
+
+
 def conv_enlarged(x_BChw: Tensor, weight_KCkk: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return [B, K, H, W] of (1), `size` = (H, W), in the order of (2)."""
-    taps = weight_KCkk.permute(2, 3, 0, 1).flatten(0, 2)[:, :, None, None]
+    """Return [B, K, H, W] of (1), `size` = (H, W), in the order of (2).
+
+    Some output channels are made after others where all their products would be large: z is k k
+    times the output at the smaller size, and so is its gradient.
+    """
     if x_BChw.device.type == "cpu":
         x_BChw = x_BChw.contiguous(memory_format=torch.channels_last)
-    return sum_taps(F.conv2d(x_BChw, taps), weight_KCkk.shape[-1], size)
+    kernel = weight_KCkk.shape[-1]
+    outputs = [
+        sum_taps(F.conv2d(x_BChw, _taps(part)), kernel, size)
+        for part in weight_KCkk.split(_channels_at_once(x_BChw, weight_KCkk))
+    ]
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
+
+
+def _taps(weight_KCkk: Tensor) -> Tensor:
+    """Return the weight [k k K, C, 1, 1] of the convolution that makes z."""
+    return weight_KCkk.permute(2, 3, 0, 1).flatten(0, 2)[:, :, None, None]
+
+
+def _channels_at_once(x_BChw: Tensor, weight_KCkk: Tensor) -> int:
+    """Return how many output channels have their products made together."""
+    channels, inputs, high, across = weight_KCkk.shape
+    products = x_BChw.numel() // inputs * high * across * channels * x_BChw.itemsize
+    parts = max(1, min(-(-products // MOST_BYTES), channels // WHOLE))
+    return -(-channels // (parts * WHOLE)) * WHOLE
 
 
 def sum_taps(z_BNhw: Tensor, kernel: int, size: tuple[int, int]) -> Tensor:
