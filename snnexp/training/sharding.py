@@ -105,6 +105,8 @@ def shard(model: nn.Module, device: torch.device) -> None:
     processes = dist.get_world_size()
     if isinstance(model, FSDPModule) or processes == 1:
         return
+    # fully_shard takes no weights with channels last
+    model.to(memory_format=torch.contiguous_format)
     _share(chain(model.parameters(), model.buffers()))
     scalars = {p for p in model.parameters() if p.ndim == 0}
     fully_shard(model, mesh=init_device_mesh(device.type, (processes,)), ignored_params=scalars)

@@ -45,8 +45,8 @@ def test_reproduce_all_is_no_experiment():
 
 def test_every_benchmark_of_a_cpu_is_run_and_records():
     scripts = {path.stem for path in (ROOT / "scripts").glob("bench_*.py")}
-    parts = {"bench_gate", "bench_layers", "bench_peers", "bench_record", "bench_timing"}
-    shared = parts | {"bench_gpu"}
+    parts = ("gate", "layers", "limit", "peers", "record", "step_peers", "timing")
+    shared = {f"bench_{part}" for part in parts} | {"bench_gpu"}
     run = commands("bench", "RECORD=a.csv")
     assert {line.split()[2].removeprefix("scripts.") for line in run} == scripts - shared
     assert all(line.endswith("--record a.csv") for line in run)
