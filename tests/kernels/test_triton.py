@@ -189,6 +189,13 @@ def test_long_sequences_spill_nothing_and_read_x_once_more(monkeypatch, tmp_path
     assert 8 + 12 + (pieces - 1) * (4 * steps + 8) / 100 < 24.4
 
 
+@pytest.mark.parametrize("steps", [8, 16, 32])
+def test_learned_parameters_with_16_bits_spill_nothing(steps, monkeypatch, tmp_path):
+    options = {"learned": True, "reset": "soft", "detach_reset": False}
+    _, launch = launches(monkeypatch, steps, torch.bfloat16, **options)
+    assert launch.compile(90).stack(tmp_path) == 0
+
+
 @pytest.mark.parametrize("static", [False, True])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_types_spill_nothing(dtype, static, monkeypatch, tmp_path):

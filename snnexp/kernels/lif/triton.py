@@ -51,11 +51,12 @@ def forward_tile(inner: int, itemsize: int) -> Tile:
 def backward_tile(inner: int, itemsize: int, steps: int, learned: bool) -> Tile:
     """Return the tile of an adjoint: as many neurons a thread as registers hold.
 
-    A thread keeps h of each neuron and step, and x too where parameters are learned. A static x
-    leaves that room, but with four sums and all neurons of an access a thread would spill.
+    A thread keeps h of each neuron and step, and x too where parameters are learned: in a word of
+    its own, 16 bits of it too. A static x leaves that room, but with four sums and all neurons of
+    an access a thread would spill.
     """
     kept = min(triton.next_power_of_2(max(1, steps)), MAX_STEPS)
-    words = kept * (max(4, itemsize) + (itemsize if learned else 0)) / 4
+    words = kept * max(4, itemsize) * (2 if learned else 1) / 4
     vec = aligned(inner)
     fitting = 2 ** int(math.log2(MAX_KEPT / words))
     return Tile(THREADS * min(vec, ACCESS_BYTES // itemsize, fitting), kept, vec)
