@@ -19,7 +19,7 @@ PRODUCTS = (
 )
 
 
-class _Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
     """Keep every product with what it was given."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class _Recorder(TorchDispatchMode):
 
 def products_of(step: Callable[[], None]) -> Callable[[], None]:
     """Make one step; return a function that computes its products again, and nothing else."""
-    with _Recorder() as recorder:
+    with Recorder() as recorder:
         step()
     if not recorder.calls:
         raise ValueError("the step multiplies nothing: it has no convolution or matrix product")

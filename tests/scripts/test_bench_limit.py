@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn as nn
 
-from scripts.bench_limit import ATEN, _Recorder, products_of
+from scripts.bench_limit import ATEN, Recorder, products_of
 
 
 def test_products_are_computed_again_and_nothing_else():
@@ -22,7 +22,7 @@ def test_products_are_computed_again_and_nothing_else():
 
     products = products_of(step)
     weights = [p.detach().clone() for p in net.parameters()]
-    with _Recorder() as again:
+    with Recorder() as again:
         products()
     # the input needs no gradient: the linear layer has two products in the backward
     assert Counter(op for op, *_ in again.calls) == {
