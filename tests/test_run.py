@@ -12,6 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf, open_dict
 
+from snnexp.assembly import make_module
 from snnexp.config.compose import compose_config
 from snnexp.config.validate import validate
 from snnexp.data.base import DataError
@@ -58,6 +59,13 @@ def config(folder, *overrides, task=None):
 
 def folders(root):
     return sorted(p.parent for p in Path(root).glob("runs/*/*/*/result.json"))
+
+
+def test_a_module_for_a_cpu_has_its_weights_as_the_input_lies(tmp_path):
+    module = make_module(config(tmp_path), toy.toy_task(), torch.device("cpu"))
+    weight = module.model.convs[1].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert not weight.is_contiguous()
 
 
 def test_a_complete_run_leaves_everything(tmp_path, capsys):
