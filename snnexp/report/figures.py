@@ -143,16 +143,17 @@ def rates(history: pd.DataFrame, dt: float | None, caption: str = "") -> Figure:
     axes = figure.subplots()
     many = len(keys) > NAMED_LAYERS
     depth = colormaps["viridis"]
+    total = 100 * per_epoch(history, "val/rate")
+    # a line of one epoch is nothing but its dot
+    dot = "" if many and len(total) > 1 else "o"
     for i, key in enumerate(keys):
         values = 100 * per_epoch(history, key)
         colour = depth(i / (len(keys) - 1)) if many else COLOURS[i]
         label = None if many else key.split("/", 2)[2]
-        axes.plot(
-            values.index + 1, values, "-" if many else "o-", color=colour, label=label, markersize=3
-        )
-    total = 100 * per_epoch(history, "val/rate")
+        axes.plot(values.index + 1, values, f"{dot}-", color=colour, label=label, markersize=3)
+    grey = "black" if many else GREY
     axes.plot(
-        total.index + 1, total, "--", color="black" if many else GREY, label="all neurons", lw=2
+        total.index + 1, total, f"{dot}--", color=grey, label="all neurons", lw=2, markersize=3
     )
     axes.set_ylabel("firing rate, % of steps")
     axes.set_ylim(bottom=0)

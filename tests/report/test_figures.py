@@ -88,6 +88,13 @@ def test_rates_in_percent_and_hertz():
     assert not figures.rates(make_history(), dt=None).axes[0].child_axes
 
 
+@pytest.mark.parametrize("layers", [2, 20])
+def test_rates_of_one_epoch_are_seen(layers):
+    lines = figures.rates(make_history(epochs=1, layers=layers), dt=None).axes[0].lines
+    assert len(lines) == layers + 1
+    assert {line.get_marker() for line in lines} == {"o"}
+
+
 def test_rates_of_many_layers_are_coloured_by_depth():
     figure = figures.rates(make_history(layers=20), dt=None)
     axes, bar = figure.axes
